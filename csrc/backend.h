@@ -1,0 +1,82 @@
+// What a device must offer: the list of operators, each able to append its planned step(s) to a program.
+//
+// The shape has been checked by then (shape.h). A backend chooses layout and algorithm, packs the parameters and
+// returns the tensor that holds the result. Adding an operator is one line here and one kernel per backend.
+
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "activation.h"
+#include "shape.h"
+#include "tensor.h"
+
+namespace tesela {
+
+class Program;
+using TensorId = int;  // position in the program's table; -1 for none
+
+// y[o] = sum of x over [begin[o], end[o]) divided by count[o], separably in h and w.
+struct AveragingWindows {
+  std::vector<int64_t> begin_h, end_h, count_h, begin_w, end_w, count_w;
+  int64_t divisor_override = 0;  // when positive, replaces count_h * count_w
+};
+
+// One output coordinate is (1 - weight) * x[low] + weight * x[high]; low = -1 reads a constant instead.
+struct Resampling {
+  std::vector<int64_t> low_h, high_h, low_w, high_w;
+  std::vector<float> weight_h, weight_w;  // empty: nothing to interpolate, only `low` is read
+  float constant = 0.0f;
+};
+
+enum class Binary { add, mul };
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual const char* name() const = 0;
+
+  virtual void* allocate(size_t bytes) const = 0;  // 64-byte aligned; throws std::bad_alloc
+  virtual void release(void* memory, size_t bytes) const = 0;
+
+  // Convolution and transposed convolution: y = activation(conv(x) + bias + residual). Parameters are read during the
+  // call only. bias may be null, residual -1.
+  virtual TensorId conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias,
+                          TensorId residual, ActivationSpec) const = 0;
+  // alpha * op(a) @ op(b) + beta * c, all tensors of the program; c has y's shape, is one row (c_is_row), or is -1.
+  virtual TensorId gemm(Program&, TensorId a, TensorId b, TensorId c, const GemmShape&, float alpha, float beta,
+                        bool trans_a, bool trans_b, bool c_is_row, ActivationSpec) const = 0;
+  // x (M, K) @ weight (N, K)^T + bias: b is a parameter, packed once.
+  virtual TensorId linear(Program&, TensorId x, const GemmShape&, const float* weight, const float* bias,
+                          ActivationSpec) const = 0;
+  // Returns y, and the indices (int64, plain) after it when asked for.
+  virtual std::vector<TensorId> max_pool2d(Program&, TensorId x, const Pool2dShape&, bool with_indices) const = 0;
+  virtual TensorId global_max_pool2d(Program&, TensorId x) const = 0;
+  virtual TensorId avg_pool2d(Program&, TensorId x, const AveragingWindows&) const = 0;
+  virtual TensorId max_unpool2d(Program&, TensorId x, TensorId indices, const Dims& y) const = 0;
+  virtual TensorId activation(Program&, TensorId x, ActivationSpec) const = 0;
+  virtual TensorId prelu(Program&, TensorId x, const float* slope, int64_t slopes) const = 0;  // 1 slope or one a channel
+  // y = x * scale[c] + shift[c], channel axis 1.
+  virtual TensorId channel_affine(Program&, TensorId x, const float* scale, const float* shift, ActivationSpec) const = 0;
+  virtual TensorId binary(Program&, Binary, TensorId x, TensorId y, ActivationSpec) const = 0;  // broadcasts
+  // x / (k + alpha/size * sum of x^2 over channels [c - before, c + after])^beta
+  virtual TensorId local_response_norm(Program&, TensorId x, int64_t before, int64_t after, float alpha, float beta,
+                                       float k) const = 0;
+  virtual TensorId softmax(Program&, TensorId x, int64_t dim, bool log) const = 0;
+  virtual TensorId concat(Program&, const std::vector<TensorId>& parts, int64_t dim) const = 0;
+  virtual TensorId resample2d(Program&, TensorId x, const Resampling&) const = 0;  // pad and upsample
+  virtual TensorId pixel_shuffle(Program&, TensorId x, int64_t factor) const = 0;
+  virtual TensorId copy(Program&, TensorId x) const = 0;  // plain to plain, a new tensor
+  virtual TensorId convert(Program&, TensorId x, Layout layout) const = 0;
+};
+
+// Which Backend a name stands for. Throws DeviceError, naming what is there, when it cannot be had.
+struct DeviceError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+const Backend& backend_of(const std::string& device);
+std::vector<std::string> devices();
+
+}  // namespace tesela

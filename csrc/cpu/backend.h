@@ -1,0 +1,111 @@
+// The CPU's side of Backend: planning. Each operator's methods stand in the file of its name in this folder, its
+// kernels in the file of the same name in kernels/, which is compiled once per instruction set.
+
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "../backend.h"
+#include "../plan.h"
+#include "../program.h"
+#include "kernels.h"
+
+namespace tesela::cpu {
+
+// ---------------------------------------------------------------------------------------------- instruction sets
+
+std::vector<std::string> built_isas();          // that this build has kernels for, narrowest first
+std::vector<std::string> supported_isas();      // those that this machine can run; "generic" always
+const char* selected_isa();                     // the widest, unless TESELA_MAX_ISA or set_max_isa() forbids
+void set_max_isa(const std::string& isa);       // "generic" | "avx2" | "avx512"; ShapeError for another name
+const Kernels& kernels();                       // of the selected set
+
+// ------------------------------------------------------------------------------------------------------- memory
+
+// Parameters as kernels read them: 64-byte aligned, zero-filled, on huge pages where the system grants them.
+class PackedFloats {
+ public:
+  PackedFloats() = default;
+  explicit PackedFloats(size_t count);
+  float* data() { return data_.get(); }
+  const float* data() const { return data_.get(); }
+  size_t bytes() const { return count_ * sizeof(float); }
+
+ private:
+  struct Free { void operator()(float* p) const; };
+  std::unique_ptr<float[], Free> data_;
+  size_t count_ = 0;
+};
+
+// `values` (per channel, or null) padded with zeros to whole blocks of 16.
+PackedFloats padded_channels(const float* values, int64_t count);
+
+// -------------------------------------------------------------------------------------------------------- plans
+
+// A plan that runs `tasks` independent calls of one kernel. Args are what the kernel reads; Owned keeps alive whatever
+// they point to; Bind makes the kernel's operands from the step's: Bind(inputs, outputs, scratch).
+template <class Args, class Owned, class Kernel, class Bind>
+struct KernelPlan final : Plan {
+  Args args;
+  Owned owned;
+  Kernel* kernel;
+  Bind bind;
+  int64_t tasks;
+
+  KernelPlan(Args a, Owned o, Kernel* k, Bind b, int64_t t)
+      : args(a), owned(std::move(o)), kernel(k), bind(b), tasks(t) {}
+
+  void run(const Operand* inputs, const Operand* outputs, const Execution& execution) const override {
+    execution.team->run(tasks, [&](int64_t task, int worker) {
+      kernel(args, bind(inputs, outputs, execution.scratch_of(worker)), task);
+    });
+  }
+};
+
+template <class Args, class Owned, class Kernel, class Bind>
+std::unique_ptr<Plan> make_plan(const char* algorithm, Args args, Owned owned, Kernel* kernel, Bind bind, int64_t tasks) {
+  auto plan = std::make_unique<KernelPlan<Args, Owned, Kernel, Bind>>(args, std::move(owned), kernel, bind, tasks);
+  plan->algorithm = algorithm;
+  return plan;
+}
+
+class CpuBackend final : public Backend {
+ public:
+  const char* name() const override { return "cpu"; }
+  void* allocate(size_t bytes) const override;
+  void release(void* memory, size_t bytes) const override;
+
+  // conv2d.cpp
+  TensorId conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias, TensorId residual,
+                  ActivationSpec) const override;
+  // gemm.cpp
+  TensorId gemm(Program&, TensorId a, TensorId b, TensorId c, const GemmShape&, float alpha, float beta, bool trans_a,
+                bool trans_b, bool c_is_row, ActivationSpec) const override;
+  TensorId linear(Program&, TensorId x, const GemmShape&, const float* weight, const float* bias,
+                  ActivationSpec) const override;
+  // pool2d.cpp
+  std::vector<TensorId> max_pool2d(Program&, TensorId x, const Pool2dShape&, bool with_indices) const override;
+  TensorId global_max_pool2d(Program&, TensorId x) const override;
+  TensorId avg_pool2d(Program&, TensorId x, const AveragingWindows&) const override;
+  TensorId max_unpool2d(Program&, TensorId x, TensorId indices, const Dims& y) const override;
+  // elementwise.cpp
+  TensorId activation(Program&, TensorId x, ActivationSpec) const override;
+  TensorId prelu(Program&, TensorId x, const float* slope, int64_t slopes) const override;
+  TensorId channel_affine(Program&, TensorId x, const float* scale, const float* shift, ActivationSpec) const override;
+  TensorId binary(Program&, Binary, TensorId x, TensorId y, ActivationSpec) const override;
+  // normalize.cpp
+  TensorId local_response_norm(Program&, TensorId x, int64_t before, int64_t after, float alpha, float beta,
+                               float k) const override;
+  TensorId softmax(Program&, TensorId x, int64_t dim, bool log) const override;
+  // resample2d.cpp
+  TensorId resample2d(Program&, TensorId x, const Resampling&) const override;
+  // layout.cpp
+  TensorId concat(Program&, const std::vector<TensorId>& parts, int64_t dim) const override;
+  TensorId pixel_shuffle(Program&, TensorId x, int64_t factor) const override;
+  TensorId copy(Program&, TensorId x) const override;
+  TensorId convert(Program&, TensorId x, Layout layout) const override;
+};
+
+}  // namespace tesela::cpu

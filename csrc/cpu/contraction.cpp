@@ -1,0 +1,52 @@
+#include "contraction.h"
+
+namespace tesela::cpu {
+
+int64_t rows_per_task(int64_t rows, int64_t problems) {
+  const int64_t tile = kernels().tile_rows;
+  const int64_t wanted_tasks = std::max<int64_t>(1, 4 * num_threads() / std::max<int64_t>(problems, 1));
+  const int64_t even = round_up(ceil_div(rows, wanted_tasks), tile);
+  return std::clamp(even, std::min(4 * tile, max_task_rows), max_task_rows);
+}
+
+void append_tasks(std::vector<ContractionTask>& tasks, int32_t problem, int64_t rows, int64_t unit, int64_t task_rows,
+                  int64_t panels) {
+  const int64_t per_unit = ceil_div(unit, task_rows), units = ceil_div(rows, unit);
+  // Too few rows for all threads: share out the panels too. Each task then packs the rows for itself.
+  const int64_t wanted = 2 * num_threads();
+  const int64_t parts = std::clamp<int64_t>(wanted / std::max<int64_t>(units * per_unit, 1), 1, std::max<int64_t>(panels / 4, 1));
+  for (int64_t part = 0; part < parts; ++part) {
+    for (int64_t u = 0; u < units; ++u) {
+      const int64_t size = std::min(unit, rows - u * unit), cuts = ceil_div(size, task_rows);
+      for (int64_t cut = 0; cut < cuts; ++cut) {
+        tasks.push_back({problem, static_cast<int32_t>(panels * part / parts), static_cast<int32_t>(panels * (part + 1) / parts),
+                         u * unit + size * cut / cuts, u * unit + size * (cut + 1) / cuts});
+      }
+    }
+  }
+}
+
+size_t contraction_scratch(int64_t task_rows, int64_t kc) {
+  return static_cast<size_t>(task_rows) * (16 + static_cast<size_t>(round_up(kc, 16)) * sizeof(float)) + 64;
+}
+
+std::unique_ptr<Plan> plan_contraction(const char* algorithm, ContractionArgs args, ContractionData data,
+                                       ContractionKernel* kernel, bool has_residual) {
+  const size_t weight_bytes = data.weights.bytes() + data.bias.bytes();
+  const int64_t tasks = static_cast<int64_t>(data.tasks.size());
+  args.problems = data.problems.data();  // a moved vector keeps its memory
+  args.tasks = data.tasks.data();
+  args.bias = data.bias.data();
+  auto plan = make_plan(
+      algorithm, args, std::move(data), kernel,
+      [has_residual](const Operand* inputs, const Operand* outputs, float* scratch) {
+        const Operand residual = has_residual ? inputs[1] : Operand{nullptr, 0};
+        return ContractionOperands{inputs[0].floats(),      outputs[0].floats(),     residual.floats(), inputs[0].image_stride,
+                                   outputs[0].image_stride, residual.image_stride,   scratch};
+      },
+      tasks);
+  plan->weight_bytes = weight_bytes;
+  return plan;
+}
+
+}  // namespace tesela::cpu

@@ -1,0 +1,41 @@
+// Planning of products of rows and panels: what conv2d, linear and gemm share (kernels/contraction.h).
+
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "backend.h"
+
+namespace tesela::cpu {
+
+struct ContractionData {  // what ContractionArgs points to
+  std::vector<Contraction> problems;
+  std::vector<ContractionTask> tasks;
+  std::vector<std::vector<int32_t>> taps;
+  PackedFloats weights, bias;
+};
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+// Products per slice: kc x 16 weights (16 KB) stay in half of a 32 KB L1 while the rows stream through the other half.
+inline constexpr int64_t default_kc = 256;
+// Rows per task: max_task_rows x default_kc packed floats take 192 KB, within half of a 512 KB L2.
+inline constexpr int64_t max_task_rows = 192;
+
+// Rows of one task, given how many there are of one problem. Several tasks a thread, so that the last to finish is not
+// late by much, but tall ones: each task reads all its weights again.
+int64_t rows_per_task(int64_t rows, int64_t problems);
+
+// Cuts `rows` (in stretches of `unit`, which no task may cross) x panels into tasks.
+void append_tasks(std::vector<ContractionTask>& tasks, int32_t problem, int64_t rows, int64_t unit, int64_t task_rows,
+                  int64_t panels);
+
+// Scratch of one task: its rows' places and the packed slice.
+size_t contraction_scratch(int64_t task_rows, int64_t kc);
+
+std::unique_ptr<Plan> plan_contraction(const char* algorithm, ContractionArgs args, ContractionData data,
+                                       ContractionKernel* kernel, bool has_residual);
+
+}  // namespace tesela::cpu

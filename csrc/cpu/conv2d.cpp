@@ -1,0 +1,276 @@
+// Planning of conv2d and conv_transpose2d: which kernel, how the weights are packed, how work is cut into tasks.
+
+#include <cmath>
+
+#include "contraction.h"
+
+namespace tesela::cpu {
+namespace {
+
+struct Request {
+  const Conv2dShape& s;
+  const float* weight;
+  const float* bias;
+  ActivationSpec activation;
+};
+
+// Weight of output channel oc for input channel ic (both of the whole tensor) at a tap; zero across groups.
+float weight_at(const Request& r, int64_t oc, int64_t ic, int64_t kh, int64_t kw) {
+  const Conv2dShape& s = r.s;
+  const int64_t ics = s.IC / s.G, ocs = s.OC / s.G;
+  if (oc >= s.OC || ic >= s.IC || oc / ocs != ic / ics) return 0.0f;
+  const int64_t index = s.transposed ? ic * ocs + oc % ocs : oc * ics + ic % ics;
+  return r.weight[(index * s.KH + kh) * s.KW + kw];
+}
+
+struct Tap {
+  int32_t h, w;     // offset of the input pixel
+  int64_t kh, kw;   // of the weight
+};
+
+// Output pixels that see the same taps: all of a convolution, one residue class modulo the stride of a transposed one.
+struct Phase {
+  int64_t offset_h, offset_w, rows_h, rows_w;
+  std::vector<Tap> taps;
+};
+
+std::vector<Phase> phases_of(const Conv2dShape& s) {
+  std::vector<Phase> phases;
+  if (!s.transposed) {
+    Phase phase{0, 0, s.OH, s.OW, {}};
+    for (int64_t kh = 0; kh < s.KH; ++kh) {
+      for (int64_t kw = 0; kw < s.KW; ++kw) {
+        phase.taps.push_back({static_cast<int32_t>(kh * s.DH - s.PT), static_cast<int32_t>(kw * s.DW - s.PL), kh, kw});
+      }
+    }
+    phases.push_back(std::move(phase));
+    return phases;
+  }
+  // y[oh] takes x[ih] * w[kh] where oh + PT = ih * SH + kh * DH: for oh = offset + i * SH the quotient
+  // (offset + PT - kh * DH) / SH must be whole, and ih = i + that quotient.
+  for (int64_t h = 0; h < std::min(s.SH, s.OH); ++h) {
+    for (int64_t w = 0; w < std::min(s.SW, s.OW); ++w) {
+      Phase phase{h, w, ceil_div(s.OH - h, s.SH), ceil_div(s.OW - w, s.SW), {}};
+      for (int64_t kh = 0; kh < s.KH; ++kh) {
+        for (int64_t kw = 0; kw < s.KW; ++kw) {
+          const int64_t from_h = h + s.PT - kh * s.DH, from_w = w + s.PL - kw * s.DW;
+          if (from_h % s.SH == 0 && from_w % s.SW == 0) {
+            phase.taps.push_back({static_cast<int32_t>(from_h / s.SH), static_cast<int32_t>(from_w / s.SW), kh, kw});
+          }
+        }
+      }
+      phases.push_back(std::move(phase));
+    }
+  }
+  return phases;
+}
+
+// A run of output panels that read the same blocks of input channels.
+struct ChannelRun {
+  int64_t panel, panels, ic_block, ic_blocks;
+};
+
+std::vector<ChannelRun> channel_runs(const Conv2dShape& s) {
+  const int64_t ics = s.IC / s.G, ocs = s.OC / s.G, panels = ceil_div(s.OC, channel_block);
+  std::vector<ChannelRun> runs;
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    const int64_t first_group = panel * channel_block / ocs;
+    const int64_t last_group = (std::min(s.OC, (panel + 1) * channel_block) - 1) / ocs;
+    const int64_t begin = first_group * ics / channel_block;
+    const int64_t end = ceil_div((last_group + 1) * ics, channel_block);
+    if (!runs.empty() && runs.back().ic_block == begin && runs.back().ic_blocks == end - begin) {
+      ++runs.back().panels;
+    } else {
+      runs.push_back({panel, 1, begin, end - begin});
+    }
+  }
+  return runs;
+}
+
+ContractionArgs common_args(const Request& r, const TensorSpec& x, const TensorSpec& y) {
+  const Conv2dShape& s = r.s;
+  ContractionArgs args{};
+  args.IH = s.IH, args.IW = s.IW, args.IC = s.IC;
+  args.stride_h = s.transposed ? 1 : s.SH, args.stride_w = s.transposed ? 1 : s.SW;
+  args.step_h = s.transposed ? s.SH : 1, args.step_w = s.transposed ? s.SW : 1;
+  args.x_plane_stride = x.plane_stride;
+  args.OW = s.OW;
+  args.y_pixel_stride = channel_block;
+  args.y_plane_stride = y.plane_stride;
+  args.total_panels = y.blocks();
+  args.last_panel_lanes = s.OC - (y.blocks() - 1) * channel_block;
+  args.kc = default_kc;
+  args.residual_scale = 1.0f;
+  args.activation = r.activation;
+  return args;
+}
+
+// ------------------------------------------------------------------------------------------- pointwise and direct
+
+std::unique_ptr<Plan> plan_direct(const Request& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
+  const Conv2dShape& s = r.s;
+  // Planes of a few pixels give a tile too few rows; packing joins the pixels of several images.
+  const bool pointwise = !s.transposed && s.KH == 1 && s.KW == 1 && s.SH == 1 && s.SW == 1 && s.PT + s.PB + s.PL + s.PR == 0 &&
+                         (s.N == 1 || s.OH * s.OW >= 2 * kernels().tile_rows);
+  ContractionArgs args = common_args(r, x, y);
+  ContractionData data;
+  const std::vector<Phase> phases = phases_of(s);
+  const std::vector<ChannelRun> runs = channel_runs(s);
+  size_t floats = 0;
+  for (const Phase& phase : phases) {
+    for (const ChannelRun& run : runs) floats += phase.taps.size() * run.ic_blocks * 16 * 16 * run.panels;
+  }
+  data.weights = PackedFloats(floats);
+  data.bias = padded_channels(r.bias, s.OC);
+  float* to = data.weights.data();
+  int64_t longest = 0;
+  const int64_t problem_count = static_cast<int64_t>(phases.size() * runs.size());
+  for (const Phase& phase : phases) {
+    std::vector<int32_t> offsets;
+    for (const Tap& tap : phase.taps) offsets.insert(offsets.end(), {tap.h, tap.w});
+    data.taps.push_back(std::move(offsets));
+    for (const ChannelRun& run : runs) {
+      Contraction problem{};
+      problem.w = to;
+      problem.k = static_cast<int64_t>(phase.taps.size()) * run.ic_blocks * 16;
+      problem.panel_stride = problem.k * 16;
+      problem.panel = run.panel, problem.panels = run.panels;
+      problem.ic_block = run.ic_block, problem.ic_blocks = run.ic_blocks;
+      problem.taps = data.taps.back().data();
+      problem.n_taps = static_cast<int64_t>(phase.taps.size());
+      problem.rows_h = phase.rows_h, problem.rows_w = phase.rows_w;
+      problem.offset_h = phase.offset_h, problem.offset_w = phase.offset_w;
+      for (int64_t panel = run.panel; panel < run.panel + run.panels; ++panel) {
+        for (const Tap& tap : phase.taps) {
+          for (int64_t ic = run.ic_block * 16; ic < (run.ic_block + run.ic_blocks) * 16; ++ic) {
+            for (int64_t j = 0; j < 16; ++j) *to++ = weight_at(r, panel * 16 + j, ic, tap.kh, tap.kw);
+          }
+        }
+      }
+      const int64_t plane = phase.rows_h * phase.rows_w, rows = s.N * plane;
+      const int64_t task_rows = rows_per_task(rows, problem_count);
+      append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), rows, pointwise ? plane : rows, task_rows, run.panels);
+      data.problems.push_back(problem);
+      longest = std::max(longest, std::min(rows, task_rows));
+    }
+  }
+  // One tile of rows has no use for weights that stay in L1: let it stream them in one pass.
+  if (longest <= kernels().tile_rows) args.kc = std::max<int64_t>(round_up(s.IC, 16) * s.KH * s.KW, 16);
+  auto plan = plan_contraction(pointwise ? "pointwise" : "direct", args, std::move(data),
+                               pointwise ? kernels().conv2d_pointwise : kernels().conv2d_direct, has_residual);
+  plan->scratch_bytes = contraction_scratch(longest, pointwise ? 0 : args.kc);
+  return plan;
+}
+
+// ----------------------------------------------------------------------------------------------------- interleaved
+
+std::unique_ptr<Plan> plan_interleaved(const Request& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
+  const Conv2dShape& s = r.s;
+  ContractionArgs args = common_args(r, x, y);
+  args.interleaved_kh = s.KH, args.interleaved_kw = s.KW;
+  args.dilation_h = s.DH, args.dilation_w = s.DW, args.pad_top = s.PT, args.pad_left = s.PL;
+  const bool blocked = x.layout == Layout::blocked;
+  args.x_channel_stride = blocked ? 1 : s.IH * s.IW;
+  args.x_pixel_stride = blocked ? channel_block : 1;
+  args.x_row_stride = s.IW * args.x_pixel_stride;
+  args.plain_image_stride = blocked ? 0 : s.IC * s.IH * s.IW;
+  Contraction problem{};
+  problem.k = s.KH * s.KW * s.IC;
+  problem.panel_stride = problem.k * 16;
+  problem.panels = y.blocks();
+  problem.rows_h = s.OH, problem.rows_w = s.OW;
+  // All products in one slice: the band is filled once.
+  args.kc = round_up(problem.k, 16);
+  ContractionData data;
+  data.weights = PackedFloats(static_cast<size_t>(problem.panel_stride * problem.panels));
+  data.bias = padded_channels(r.bias, s.OC);
+  problem.w = data.weights.data();
+  float* to = data.weights.data();
+  for (int64_t panel = 0; panel < problem.panels; ++panel) {
+    for (int64_t kh = 0; kh < s.KH; ++kh) {
+      for (int64_t kw = 0; kw < s.KW; ++kw) {
+        for (int64_t ic = 0; ic < s.IC; ++ic) {
+          for (int64_t j = 0; j < 16; ++j) *to++ = weight_at(r, panel * 16 + j, ic, kh, kw);
+        }
+      }
+    }
+  }
+  const int64_t rows = s.N * s.OH * s.OW, task_rows = rows_per_task(rows, 1);
+  append_tasks(data.tasks, 0, rows, rows, task_rows, problem.panels);
+  data.problems.push_back(problem);
+  const int64_t output_rows = std::min(s.OH, ceil_div(task_rows, s.OW) + 1);
+  const int64_t band_rows = (output_rows - 1) * s.SH + (s.KH - 1) * s.DH + 1;
+  const int64_t band_width = (s.OW - 1) * s.SW + (s.KW - 1) * s.DW + 1;
+  auto plan = plan_contraction("interleaved", args, std::move(data), kernels().conv2d_interleaved, has_residual);
+  plan->scratch_bytes = contraction_scratch(std::min(rows, task_rows), args.kc) +
+                        sizeof(float) * static_cast<size_t>(args.kc + band_rows * band_width * s.IC + 64);
+  return plan;
+}
+
+// -------------------------------------------------------------------------------------------------------- depthwise
+
+std::unique_ptr<Plan> plan_depthwise(const Request& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
+  const Conv2dShape& s = r.s;
+  struct Data {
+    PackedFloats weights, bias;
+  } data{PackedFloats(static_cast<size_t>(y.blocks() * s.KH * s.KW * 16)), padded_channels(r.bias, s.OC)};
+  for (int64_t c = 0; c < s.OC; ++c) {
+    for (int64_t tap = 0; tap < s.KH * s.KW; ++tap) {
+      data.weights.data()[(c / 16 * s.KH * s.KW + tap) * 16 + c % 16] = r.weight[c * s.KH * s.KW + tap];
+    }
+  }
+  DepthwiseArgs args{};
+  args.IH = s.IH, args.IW = s.IW, args.OH = s.OH, args.OW = s.OW, args.KH = s.KH, args.KW = s.KW;
+  args.SH = s.SH, args.SW = s.SW, args.DH = s.DH, args.DW = s.DW, args.PT = s.PT, args.PL = s.PL;
+  args.blocks = y.blocks();
+  args.x_plane_stride = x.plane_stride, args.y_plane_stride = y.plane_stride;
+  args.last_block_lanes = s.OC - (y.blocks() - 1) * channel_block;
+  const int64_t planes = s.N * y.blocks();
+  args.tasks_per_plane = std::clamp<int64_t>(ceil_div(4 * num_threads(), planes), 1, s.OH);
+  args.rows_per_task = ceil_div(s.OH, args.tasks_per_plane);
+  args.tasks_per_plane = ceil_div(s.OH, args.rows_per_task);
+  args.w = data.weights.data(), args.bias = data.bias.data();
+  args.activation = r.activation;
+  const size_t weight_bytes = data.weights.bytes() + data.bias.bytes();
+  auto plan = make_plan(
+      "depthwise", args, std::move(data), kernels().conv2d_depthwise,
+      [has_residual](const Operand* inputs, const Operand* outputs, float* scratch) {
+        const Operand residual = has_residual ? inputs[1] : Operand{nullptr, 0};
+        return ContractionOperands{inputs[0].floats(),      outputs[0].floats(),   residual.floats(), inputs[0].image_stride,
+                                   outputs[0].image_stride, residual.image_stride, scratch};
+      },
+      planes * args.tasks_per_plane);
+  plan->weight_bytes = weight_bytes;
+  return plan;
+}
+
+// -------------------------------------------------------------------------------------------------------- selection
+
+bool is_depthwise(const Conv2dShape& s) { return !s.transposed && s.G == s.IC && s.OC == s.IC && s.G > 1; }
+
+// Interleaving multiplies no zeros but gathers each output's inputs again; from 12 channels on whole blocks win.
+bool is_interleaved(const Conv2dShape& s) {
+  return !s.transposed && s.G == 1 && s.IC < 12 && s.KH * s.KW > 1 && s.KH * s.KW * s.IC <= 4096;
+}
+
+}  // namespace
+
+TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight, const float* bias,
+                            TensorId residual, ActivationSpec activation) const {
+  const Request request{s, weight, bias, activation};
+  const bool has_residual = residual >= 0;
+  if (!is_interleaved(s)) x = program.in_layout(x, Layout::blocked);
+  if (has_residual) residual = program.in_layout(residual, Layout::blocked);
+  const TensorSpec y = blocked_spec(s.y_dims());
+  // Most special first; the last takes every shape.
+  const auto make = is_depthwise(s) ? plan_depthwise : is_interleaved(s) ? plan_interleaved : plan_direct;
+  std::unique_ptr<Plan> plan = make(request, program.spec(x), y, has_residual);
+  plan->flops = s.flops();
+  plan->bytes = 4.0 * (static_cast<double>(s.N) * s.IC * s.IH * s.IW + static_cast<double>(s.N) * s.OC * s.OH * s.OW * (has_residual ? 2 : 1) +
+                       static_cast<double>(s.IC) / s.G * s.OC * s.KH * s.KW);
+  std::vector<TensorId> inputs{x};
+  if (has_residual) inputs.push_back(residual);
+  return program.append(std::move(plan), inputs, {y})[0];
+}
+
+}  // namespace tesela::cpu

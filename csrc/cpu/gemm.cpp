@@ -1,0 +1,105 @@
+// Planning of gemm and linear.
+
+#include "contraction.h"
+
+namespace tesela::cpu {
+namespace {
+
+ContractionArgs matrix_args(const GemmShape& s, int64_t lda, ActivationSpec activation) {
+  ContractionArgs args{};
+  args.lda = lda;
+  args.y_pixel_stride = s.N;
+  args.y_plane_stride = channel_block;
+  args.total_panels = ceil_div(s.N, channel_block);
+  args.last_panel_lanes = s.N - (args.total_panels - 1) * channel_block;
+  args.plain_output = true;
+  args.kc = default_kc;
+  args.residual_scale = 1.0f;
+  args.activation = activation;
+  return args;
+}
+
+// Problem, tasks and slice length of a product; returns the rows of a task.
+int64_t cut(const GemmShape& s, ContractionArgs& args, ContractionData& data) {
+  Contraction problem{};
+  problem.k = s.K;
+  problem.panel_stride = s.K * 16;
+  problem.panels = args.total_panels;
+  problem.w = data.weights.data();
+  const int64_t task_rows = std::min(rows_per_task(s.M, 1), std::max<int64_t>(s.M, 1));
+  if (s.M <= kernels().tile_rows) args.kc = std::max<int64_t>(round_up(s.K, 16), 16);
+  if (s.M > 0) append_tasks(data.tasks, 0, s.M, s.M, task_rows, problem.panels);
+  data.problems.push_back(problem);
+  return task_rows;
+}
+
+double bytes_of(const GemmShape& s) { return 4.0 * (1.0 * s.M * s.K + 1.0 * s.K * s.N + 1.0 * s.M * s.N); }
+
+// gemm with both operands known only at run time: op(b) is packed first, into a tensor of the program.
+struct PackPanels final : Plan {
+  PackPanelArgs args;
+  void (*kernel)(const PackPanelArgs&, const float*, float*, int64_t);
+  int64_t panels;
+  void run(const Operand* inputs, const Operand* outputs, const Execution& execution) const override {
+    execution.team->run(panels, [&](int64_t panel, int) { kernel(args, inputs[0].floats(), outputs[0].floats(), panel); });
+  }
+};
+
+}  // namespace
+
+TensorId CpuBackend::linear(Program& program, TensorId x, const GemmShape& s, const float* weight, const float* bias,
+                            ActivationSpec activation) const {
+  ContractionArgs args = matrix_args(s, s.K, activation);
+  ContractionData data;
+  data.weights = PackedFloats(static_cast<size_t>(args.total_panels * s.K * 16));
+  data.bias = padded_channels(bias, s.N);
+  for (int64_t n = 0; n < s.N; ++n) {
+    float* panel = data.weights.data() + n / 16 * s.K * 16 + n % 16;
+    for (int64_t k = 0; k < s.K; ++k) panel[k * 16] = weight[n * s.K + k];
+  }
+  const int64_t task_rows = cut(s, args, data);
+  const int64_t kc = args.kc;
+  auto plan = plan_contraction("gemm", args, std::move(data), kernels().gemm_rows, false);
+  plan->scratch_bytes = contraction_scratch(task_rows, kc);
+  plan->flops = s.flops(), plan->bytes = bytes_of(s);
+  return program.append(std::move(plan), {program.in_layout(x, Layout::plain)}, {plain_spec({s.M, s.N})})[0];
+}
+
+TensorId CpuBackend::gemm(Program& program, TensorId a, TensorId b, TensorId c, const GemmShape& s, float alpha, float beta,
+                          bool trans_a, bool trans_b, bool c_is_row, ActivationSpec activation) const {
+  a = program.in_layout(a, Layout::plain);
+  b = program.in_layout(b, Layout::plain);
+  ContractionArgs args = matrix_args(s, trans_a ? s.M : s.K, activation);
+
+  auto pack = std::make_unique<PackPanels>();
+  pack->algorithm = "pack panels";
+  pack->args = {s.K, s.N, trans_b ? s.K : s.N, trans_b, alpha};
+  pack->kernel = kernels().gemm_pack_panel;
+  pack->panels = args.total_panels;
+  pack->bytes = 8.0 * s.K * s.N;
+  const TensorId panels = program.append(std::move(pack), {b}, {plain_spec({args.total_panels, s.K, channel_block})})[0];
+
+  ContractionData data;
+  const int64_t task_rows = cut(s, args, data);
+  args.residual_scale = beta;
+  args.problems = data.problems.data();
+  args.tasks = data.tasks.data();
+  const int64_t kc = args.kc, tasks = static_cast<int64_t>(data.tasks.size());
+  const bool has_c = c >= 0;
+  // A row of c is added to every row of y: its own rows are zero floats apart.
+  args.residual_is_row = c_is_row;
+  auto plan = make_plan(
+      "gemm", args, std::move(data), trans_a ? kernels().gemm_columns : kernels().gemm_rows,
+      [has_c](const Operand* inputs, const Operand* outputs, float* scratch) {
+        return ContractionOperands{inputs[0].floats(), outputs[0].floats(), has_c ? inputs[2].floats() : nullptr, 0, 0, 0, scratch,
+                                   inputs[1].floats()};
+      },
+      tasks);
+  plan->scratch_bytes = contraction_scratch(task_rows, kc);
+  plan->flops = s.flops(), plan->bytes = bytes_of(s);
+  std::vector<TensorId> inputs{a, panels};
+  if (has_c) inputs.push_back(program.in_layout(c, Layout::plain));
+  return program.append(std::move(plan), inputs, {plain_spec({s.M, s.N})})[0];
+}
+
+}  // namespace tesela::cpu

@@ -1,0 +1,132 @@
+// The product of rows and panels that convolution, linear and gemm share.
+//
+//   y[row, panel * 16 + j] = activation(bias + sum over k of a[row, k] * w[panel, k, j] + residual)
+//
+// Rows are output pixels (or rows of a matrix), a panel is 16 output channels. A register tile holds MR rows x NP panels
+// of accumulators; per k it loads NP panels of weights and broadcasts MR values of a. Where those values come from is
+// the Source: rows of 16 consecutive k lie side by side, [k / 16][row][k % 16], which is just how a 1x1 convolution
+// finds a blocked tensor in memory; the other sources pack a slice of `kc` products of their rows into scratch.
+//
+// Loops, outermost first: slices of kc products, panels, tiles. A panel's slice (kc x 16 floats) stays in L1 over all
+// tiles, the packed rows stay in L2 over all panels. Products are summed in one order whatever the cut into tasks, so
+// any number of threads gives the same bits.
+
+#pragma once
+
+#include "../kernels.h"
+#include "declarations.h"
+#include "../simd.h"
+
+namespace tesela::TESELA_ISA {
+
+using cpu::Contraction;
+using cpu::ContractionArgs;
+using cpu::ContractionOperands;
+using cpu::ContractionTask;
+
+// Register tiles. AVX2 has 16 registers: 6 rows x 2 vectors of accumulators, 2 of weights, 1 broadcast. AVX-512 has 32
+// and broadcasts from memory: 14 rows x 2 panels, 2 of weights. Short tiles take more panels, so that at least eight
+// independent sums hide the latency of a multiply-add.
+inline constexpr int max_rows = lanes == 16 ? 14 : lanes == 8 ? 6 : 3;
+inline constexpr int max_accumulators = lanes == 16 ? 28 : 12;
+constexpr int tile_panels(int rows) {
+  return rows * 4 * block_vectors <= max_accumulators ? 4 : rows * 2 * block_vectors <= max_accumulators ? 2 : 1;
+}
+
+struct TileRow {  // where a row's results go, from the first panel's address
+  int64_t y, residual;
+};
+
+struct Tile {
+  const float* a;
+  int64_t a_block_stride;  // floats from 16 products of all rows to the next 16
+  int64_t k;               // products in this slice
+  const float* w;
+  int64_t w_panel_stride;
+  float* y;
+  const float* residual;
+  int64_t y_panel_stride;
+  const TileRow* rows;
+  const float* bias;  // of the first panel, or null
+  bool first, last;   // slice: starts the sums, finishes them
+  int lanes_in_last;  // channels in the tile's last panel
+};
+
+// Defined in tile.cpp: [rows - 1][0, 1, 2 for 1, 2, 4 panels], null beyond tile_panels(rows).
+using TileFunction = void(const ContractionArgs&, const Tile&);
+extern TileFunction* const tile_functions[14][3];
+
+// ---------------------------------------------------------------------------------------------------------- loops
+
+// Rows are cut into tiles whose heights differ by one at most: 49 rows are 4 x 6 + 5 x 5, not 8 x 6 + 1.
+struct Cut {
+  int64_t rows, tiles;
+  explicit Cut(int64_t count) : rows(count), tiles((count + max_rows - 1) / max_rows) {}
+  int64_t begin(int64_t tile) const { return rows * tile / tiles; }
+};
+
+// Source: tile_rows(i) -> TileRow of row i; pack(k, count) readies that slice; a(row, height) -> address of a tile's
+// first product; block_stride(height).
+template <class Source>
+TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& problem, const ContractionTask& task,
+                            const ContractionOperands& io, Source& source, TileRow* rows) {
+  const Cut cut(task.row_end - task.row_begin);
+  for (int64_t i = 0; i < cut.rows; ++i) rows[i] = source.row(task.row_begin + i);
+  const int tallest = static_cast<int>((cut.rows + cut.tiles - 1) / cut.tiles);
+  const int widest = tile_panels(tallest);
+  for (int64_t k = 0; k < problem.k || k == 0; k += args.kc) {
+    const int64_t count = smaller(args.kc, problem.k - k);
+    source.pack(cut, k, count);
+    for (int panel = task.panel_begin; panel < task.panel_end;) {
+      int width = smaller(widest, task.panel_end - panel);
+      if (width == 3) width = 2;
+      const int64_t output_panel = problem.panel + panel;
+      for (int64_t i = 0; i < cut.tiles; ++i) {
+        const int64_t row = cut.begin(i);
+        const int height = static_cast<int>(cut.begin(i + 1) - row);
+        Tile tile;
+        tile.a = source.a(row, k);
+        tile.a_block_stride = source.block_stride(height);
+        tile.k = count;
+        tile.w = problem.w + panel * problem.panel_stride + k * 16;
+        tile.w_panel_stride = problem.panel_stride;
+        tile.y = io.y + output_panel * args.y_plane_stride;
+        tile.residual = io.residual ? io.residual + output_panel * args.y_plane_stride : nullptr;
+        tile.y_panel_stride = args.y_plane_stride;
+        tile.rows = rows + row;
+        tile.bias = args.bias ? args.bias + output_panel * 16 : nullptr;
+        tile.first = k == 0;
+        tile.last = k + count >= problem.k;
+        tile.lanes_in_last = output_panel + width == args.total_panels ? static_cast<int>(args.last_panel_lanes) : 16;
+        tile_functions[height - 1][width / 2](args, tile);
+      }
+      panel += width;
+    }
+  }
+}
+
+// Output pixel `index` of a problem, counted over images, rows and columns.
+struct Pixel {
+  int64_t image, h, w;
+};
+
+TESELA_INLINE Pixel pixel_at(const Contraction& problem, int64_t index) {
+  const int64_t plane = problem.rows_h * problem.rows_w;
+  const int64_t within = index % plane;
+  return {index / plane, within / problem.rows_w, within % problem.rows_w};
+}
+
+TESELA_INLINE TileRow output_row(const ContractionArgs& args, const Contraction& problem, const ContractionOperands& io,
+                                 Pixel p) {
+  const int64_t pixel = (problem.offset_h + p.h * args.step_h) * args.OW + problem.offset_w + p.w * args.step_w;
+  const int64_t within = pixel * args.y_pixel_stride;
+  return {p.image * io.y_image_stride + within, p.image * io.residual_image_stride + within};
+}
+
+// Scratch of a task: its rows' places, then the packed slice.
+TESELA_INLINE float* after_rows(TileRow* rows, int64_t count) {
+  const uintptr_t end = reinterpret_cast<uintptr_t>(rows + count);
+  return reinterpret_cast<float*>((end + 63) / 64 * 64);
+}
+
+}  // namespace tesela::TESELA_ISA

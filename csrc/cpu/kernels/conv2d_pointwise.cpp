@@ -1,0 +1,37 @@
+// conv2d, 1x1, stride 1, no padding: y[n, oc, p] = sum over ic of x[n, ic, p] * w[oc, ic].
+//
+// A blocked plane is already the packed form that the register tile wants (contraction.h), so x is read in place: 16
+// products of neighbouring pixels are contiguous and the next 16 are one plane further. Tasks are ranges of pixels of
+// one image times ranges of output panels.
+
+#include "contraction.h"
+
+namespace tesela::TESELA_ISA {
+namespace {
+
+struct Pointwise {
+  const ContractionArgs& args;
+  const Contraction& problem;
+  const ContractionOperands& io;
+  int64_t row_begin;
+  const float* x;  // first pixel of the task
+
+  TileRow row(int64_t index) const { return output_row(args, problem, io, pixel_at(problem, index)); }
+  void pack(const Cut&, int64_t, int64_t) const {}
+  const float* a(int64_t row, int64_t k) const { return x + row * 16 + k / 16 * args.x_plane_stride; }
+  int64_t block_stride(int) const { return args.x_plane_stride; }
+};
+
+}  // namespace
+
+void conv2d_pointwise(const ContractionArgs& args, const ContractionOperands& io, int64_t index) {
+  const ContractionTask& task = args.tasks[index];
+  const Contraction& problem = args.problems[task.problem];
+  const Pixel first = pixel_at(problem, task.row_begin);
+  const float* x = io.x + first.image * io.x_image_stride + problem.ic_block * args.x_plane_stride +
+                   (first.h * args.IW + first.w) * 16;
+  Pointwise source{args, problem, io, task.row_begin, x};
+  contract(args, problem, task, io, source, reinterpret_cast<TileRow*>(io.scratch));
+}
+
+}  // namespace tesela::TESELA_ISA

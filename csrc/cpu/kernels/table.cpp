@@ -1,0 +1,35 @@
+// The table of one instruction set.
+
+#include "contraction.h"
+
+namespace tesela::TESELA_ISA {
+
+#define TESELA_TEXT_OF(name) #name
+#define TESELA_TEXT(name) TESELA_TEXT_OF(name)
+
+extern const cpu::Kernels kernels;
+constexpr cpu::Kernels kernels = {
+    .isa = TESELA_TEXT(TESELA_ISA),
+    .tile_rows = max_rows,
+    .conv2d_pointwise = conv2d_pointwise,
+    .conv2d_direct = conv2d_direct,
+    .conv2d_interleaved = conv2d_interleaved,
+    .gemm_rows = gemm_rows,
+    .gemm_columns = gemm_columns,
+    .gemm_pack_panel = gemm_pack_panel,
+    .conv2d_depthwise = conv2d_depthwise,
+    .max_pool2d = max_pool2d,
+    .max_pool2d_indices = max_pool2d_indices,
+    .avg_pool2d = avg_pool2d,
+    .elementwise = elementwise,
+    .local_response_norm = local_response_norm,
+    .softmax_rows = softmax_rows,
+    .softmax_columns = softmax_columns,
+    .resample2d_copy = resample2d_copy,
+    .resample2d_bilinear = resample2d_bilinear,
+    .plain_to_blocked = plain_to_blocked,
+    .blocked_to_plain = blocked_to_plain,
+    .pixel_shuffle = pixel_shuffle,
+};
+
+}  // namespace tesela::TESELA_ISA

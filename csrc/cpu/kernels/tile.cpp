@@ -1,0 +1,132 @@
+// The register tile: MR rows x NP panels of sums, over one slice of products (contraction.h).
+//
+//   acc[r][v] += a[r, k] * w[k, v]      r < MR rows, v < NP * 16 / lanes vectors
+//
+// Each product loads NP panels of weights once and broadcasts MR values of a; the sums stay in registers until the slice
+// ends. What follows in the same pass is the epilogue: residual, activation, store. Limits: a slice is any number of
+// products, the last block of 16 may be short; a panel with fewer than 16 channels, or an activation other than ReLU, is
+// finished in memory.
+
+#include "contraction.h"
+#include "vector_math.h"
+
+namespace tesela::TESELA_ISA {
+namespace {
+
+template <int NP>
+TESELA_INLINE void load_panels(vfloat (&to)[NP * block_vectors], const float* from, int64_t panel_stride) {
+  TESELA_UNROLL(16)
+  for (int v = 0; v < NP * block_vectors; ++v) {
+    to[v] = load(from + (v / block_vectors) * panel_stride + (v % block_vectors) * lanes);
+  }
+}
+
+template <int MR, int NP>
+TESELA_INLINE void multiply_add(vfloat (&acc)[MR][NP * block_vectors], const float* a, const float* w, int64_t panel_stride) {
+  vfloat b[NP * block_vectors];
+  load_panels<NP>(b, w, panel_stride);
+  TESELA_UNROLL(16)
+  for (int r = 0; r < MR; ++r) {
+    const vfloat value = set1(a[r * 16]);
+    TESELA_UNROLL(16)
+    for (int v = 0; v < NP * block_vectors; ++v) acc[r][v] = fma(value, b[v], acc[r][v]);
+  }
+}
+
+// A panel that is not full, or an activation other than ReLU, is finished in memory.
+void finish_slowly(const ContractionArgs& args, const Tile& t, const TileRow& row, int panel, int count, float* sums) {
+  float* y = t.y + row.y + panel * t.y_panel_stride;
+  if (t.last) {
+    if (t.residual) {
+      const float* residual = t.residual + row.residual + panel * t.y_panel_stride;
+      for (int i = 0; i < count; ++i) sums[i] += args.residual_scale * residual[i];
+    }
+    activate(sums, count, args.activation);
+  }
+  for (int i = 0; i < count; ++i) y[i] = sums[i];
+  if (t.last && !args.plain_output) {
+    for (int i = count; i < 16; ++i) y[i] = 0.0f;
+  }
+}
+
+template <int MR, int NP>
+void run_tile(const ContractionArgs& args, const Tile& t) {
+  constexpr int vectors = NP * block_vectors;
+  vfloat acc[MR][vectors];
+  const bool partial = t.lanes_in_last < 16;
+  if (t.first) {
+    vfloat start[vectors];
+    if (t.bias) load_panels<NP>(start, t.bias, 16);
+    TESELA_UNROLL(16)
+    for (int r = 0; r < MR; ++r) {
+      TESELA_UNROLL(16)
+      for (int v = 0; v < vectors; ++v) acc[r][v] = t.bias ? start[v] : zero();
+    }
+  } else if (!partial) {
+    TESELA_UNROLL(16)
+    for (int r = 0; r < MR; ++r) load_panels<NP>(acc[r], t.y + t.rows[r].y, t.y_panel_stride);
+  } else {
+    for (int r = 0; r < MR; ++r) {
+      float sums[NP * 16] = {};
+      for (int p = 0; p < NP; ++p) {
+        const int count = p == NP - 1 ? t.lanes_in_last : 16;
+        for (int i = 0; i < count; ++i) sums[p * 16 + i] = t.y[t.rows[r].y + p * t.y_panel_stride + i];
+      }
+      load_panels<NP>(acc[r], sums, 16);
+    }
+  }
+
+  const float* a = t.a;
+  const float* w = t.w;
+  for (int64_t block = t.k / 16; block > 0; --block) {
+    TESELA_UNROLL(4)
+    for (int k = 0; k < 16; ++k) multiply_add<MR, NP>(acc, a + k, w + k * 16, t.w_panel_stride);
+    a += t.a_block_stride;
+    w += 16 * 16;
+  }
+  for (int64_t k = 0; k < t.k % 16; ++k) multiply_add<MR, NP>(acc, a + k, w + k * 16, t.w_panel_stride);
+
+  const Activation kind = args.activation.kind;
+  if (!partial && (!t.last || ((kind == Activation::none || kind == Activation::relu) && args.residual_scale == 1.0f))) {
+    TESELA_UNROLL(16)
+    for (int r = 0; r < MR; ++r) {
+      float* y = t.y + t.rows[r].y;
+      if (t.last && t.residual) {
+        vfloat residual[vectors];
+        load_panels<NP>(residual, t.residual + t.rows[r].residual, t.y_panel_stride);
+        TESELA_UNROLL(16)
+        for (int v = 0; v < vectors; ++v) acc[r][v] = acc[r][v] + residual[v];
+      }
+      if (t.last && kind == Activation::relu) {
+        TESELA_UNROLL(16)
+        for (int v = 0; v < vectors; ++v) acc[r][v] = max(zero(), acc[r][v]);  // in this order a NaN passes through
+      }
+      TESELA_UNROLL(16)
+      for (int v = 0; v < vectors; ++v) store(y + (v / block_vectors) * t.y_panel_stride + (v % block_vectors) * lanes, acc[r][v]);
+    }
+  } else {
+    for (int r = 0; r < MR; ++r) {
+      float sums[NP * 16];
+      for (int v = 0; v < vectors; ++v) store(sums + v * lanes, acc[r][v]);
+      for (int p = 0; p < NP; ++p) {
+        finish_slowly(args, t, t.rows[r], p, p == NP - 1 ? t.lanes_in_last : 16, sums + p * 16);
+      }
+    }
+  }
+}
+
+template <int MR, int NP>
+constexpr TileFunction* tile_or_null() {
+  if constexpr (MR >= 1 && MR <= max_rows && NP <= tile_panels(MR)) return run_tile<MR, NP>;
+  return nullptr;
+}
+
+}  // namespace
+
+#define TESELA_TILES(MR) {tile_or_null<MR, 1>(), tile_or_null<MR, 2>(), tile_or_null<MR, 4>()}
+extern TileFunction* const tile_functions[14][3] = {
+    TESELA_TILES(1), TESELA_TILES(2), TESELA_TILES(3),  TESELA_TILES(4),  TESELA_TILES(5),  TESELA_TILES(6),  TESELA_TILES(7),
+    TESELA_TILES(8), TESELA_TILES(9), TESELA_TILES(10), TESELA_TILES(11), TESELA_TILES(12), TESELA_TILES(13), TESELA_TILES(14)};
+#undef TESELA_TILES
+
+}  // namespace tesela::TESELA_ISA

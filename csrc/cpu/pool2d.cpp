@@ -1,0 +1,143 @@
+// Planning of max_pool2d, global_max_pool2d, avg_pool2d and max_unpool2d.
+
+#include <atomic>
+#include <cstring>
+#include <limits>
+#include <string>
+
+#include "planning.h"
+
+namespace tesela::cpu {
+namespace {
+
+MaxPool2dArgs max_pool2d_args(const Pool2dShape& s) {
+  MaxPool2dArgs args{};
+  args.IH = s.IH, args.IW = s.IW, args.OH = s.OH, args.OW = s.OW;
+  args.KH = s.KH, args.KW = s.KW, args.SH = s.SH, args.SW = s.SW;
+  args.DH = s.DH, args.DW = s.DW, args.PT = s.PT, args.PL = s.PL;
+  return args;
+}
+
+// Input rows read for one output row, and the row written.
+double row_floats(int64_t window_rows, int64_t IW, int64_t OW) {
+  return (static_cast<double>(window_rows) * IW + OW) * channel_block;
+}
+
+TensorId append_max_pool2d(Program& program, const char* algorithm, TensorId x, const Pool2dShape& s) {
+  x = program.in_layout(x, Layout::blocked);
+  const TensorSpec from = program.spec(x);
+  TensorSpec y = blocked_spec(s.y_dims());
+  MaxPool2dArgs args = max_pool2d_args(s);
+  args.blocks = from.blocks();
+  args.x_plane_stride = from.plane_stride;
+  args.y_plane_stride = y.plane_stride;
+  args.last_block_lanes = last_block_lanes(from);
+  args.rows = cut(s.N * args.blocks * s.OH, row_floats(std::min(s.KH, s.IH), s.IW, s.OW));
+  const double flops = payload(y) / 4 * s.KH * s.KW;
+  return append_map(program, algorithm, args, Nothing{}, kernels().max_pool2d, args.rows, x, std::move(y),
+                    static_cast<size_t>(s.IW * channel_block), flops);
+}
+
+// y[n, c].flat[index] = x: the planes are independent. A bad index must not throw on a worker, so it is noted, and
+// thrown by the caller once all tasks are done.
+struct MaxUnpool2dPlan final : Plan {
+  int64_t C, IH, IW, OH, OW;
+  Units planes;  // N * C
+
+  void run(const Operand* inputs, const Operand* outputs, const Execution& execution) const override {
+    constexpr int64_t none = std::numeric_limits<int64_t>::max();
+    const float* x = inputs[0].floats();
+    const int64_t* indices = inputs[1].indices();
+    float* y = outputs[0].floats();
+    const int64_t x_plane = IH * IW, y_plane = OH * OW;
+    std::atomic<int64_t> first_bad{none};
+    execution.team->run(tasks_of(planes), [&](int64_t task, int) {
+      const int64_t end = std::min((task + 1) * planes.per_task, planes.count);
+      for (int64_t plane = task * planes.per_task; plane < end; ++plane) {
+        const int64_t* at = indices + plane * x_plane;
+        int64_t i = 0;
+        while (i < x_plane && at[i] >= 0 && at[i] < y_plane) ++i;
+        if (i < x_plane) {
+          const int64_t bad = plane * x_plane + i;
+          int64_t seen = first_bad.load();
+          while (bad < seen && !first_bad.compare_exchange_weak(seen, bad)) {
+          }
+          continue;
+        }
+        float* to = y + plane * y_plane;
+        std::memset(to, 0, static_cast<size_t>(y_plane) * sizeof(float));
+        for (i = 0; i < x_plane; ++i) to[at[i]] = x[plane * x_plane + i];
+      }
+    });
+    const int64_t bad = first_bad.load();
+    if (bad == none) return;
+    const int64_t plane = bad / x_plane, pixel = bad % x_plane;
+    throw ShapeError("max_unpool2d: index " + std::to_string(indices[bad]) + " at (n, c, h, w) = " +
+                     to_string({plane / C, plane % C, pixel / IW, pixel % IW}) + " is outside the " +
+                     std::to_string(OH) + " x " + std::to_string(OW) + " output plane of " + std::to_string(y_plane) +
+                     " elements");
+  }
+};
+
+}  // namespace
+
+std::vector<TensorId> CpuBackend::max_pool2d(Program& program, TensorId x, const Pool2dShape& s,
+                                             bool with_indices) const {
+  if (!with_indices) return {append_max_pool2d(program, "blocked", x, s)};
+  x = program.in_layout(x, Layout::plain);
+  const TensorSpec y = plain_spec(s.y_dims()), indices = plain_spec(s.y_dims(), DType::int64);
+  MaxPool2dArgs args = max_pool2d_args(s);
+  args.rows = cut(s.N * s.C * s.OH, static_cast<double>(s.OW) * s.KH * s.KW);
+  const auto bind = [](const Operand* inputs, const Operand* outputs, float*) {
+    return MaxPool2dIndicesOperands{inputs[0].floats(), outputs[0].floats(), outputs[1].indices()};
+  };
+  auto plan = make_plan("indices", args, Nothing{}, kernels().max_pool2d_indices, bind, tasks_of(args.rows));
+  plan->bytes = payload(program.spec(x)) + payload(y) + payload(indices);
+  plan->flops = payload(y) / 4 * s.KH * s.KW;
+  return program.append(std::move(plan), {x}, {y, indices});
+}
+
+TensorId CpuBackend::global_max_pool2d(Program& program, TensorId x) const {
+  const Dims dims = program.spec(x).dims;
+  const Dims y = adaptive_pool2d_dims(dims, {1, 1});
+  const Pool2dShape s{dims[0], dims[1], dims[2], dims[3], y[2], y[3], dims[2], dims[3], 1, 1, 1, 1, 0, 0, 0, 0};
+  return append_max_pool2d(program, "global", x, s);
+}
+
+TensorId CpuBackend::avg_pool2d(Program& program, TensorId x, const AveragingWindows& windows) const {
+  x = program.in_layout(x, Layout::blocked);
+  const TensorSpec from = program.spec(x);
+  const int64_t OH = static_cast<int64_t>(windows.begin_h.size()), OW = static_cast<int64_t>(windows.begin_w.size());
+  TensorSpec y = blocked_spec(adaptive_pool2d_dims(from.dims, {OH, OW}));
+  AveragingWindows owned = windows;
+  AvgPool2dArgs args{};
+  args.IH = from.dims[2], args.IW = from.dims[3], args.OH = OH, args.OW = OW;
+  args.begin_h = owned.begin_h.data(), args.end_h = owned.end_h.data(), args.count_h = owned.count_h.data();
+  args.begin_w = owned.begin_w.data(), args.end_w = owned.end_w.data(), args.count_w = owned.count_w.data();
+  args.divisor_override = owned.divisor_override;
+  args.blocks = from.blocks();
+  args.x_plane_stride = from.plane_stride;
+  args.y_plane_stride = y.plane_stride;
+  int64_t window_rows = 0, window_columns = 0;  // summed over all windows
+  for (int64_t oh = 0; oh < OH; ++oh) window_rows += owned.end_h[oh] - owned.begin_h[oh];
+  for (int64_t ow = 0; ow < OW; ++ow) window_columns += owned.end_w[ow] - owned.begin_w[ow];
+  args.rows = cut(from.dims[0] * args.blocks * OH, row_floats(window_rows / std::max<int64_t>(OH, 1), args.IW, OW));
+  const double flops = static_cast<double>(from.dims[0] * from.dims[1]) * window_rows * static_cast<double>(window_columns);
+  return append_map(program, OH * OW == 1 ? "global" : "blocked", args, std::move(owned), kernels().avg_pool2d, args.rows,
+                    x, std::move(y), static_cast<size_t>(args.IW * channel_block), flops);
+}
+
+TensorId CpuBackend::max_unpool2d(Program& program, TensorId x, TensorId indices, const Dims& y_dims) const {
+  x = program.in_layout(x, Layout::plain);
+  const Dims dims = program.spec(x).dims;
+  const TensorSpec y = plain_spec(y_dims);
+  auto plan = std::make_unique<MaxUnpool2dPlan>();
+  plan->algorithm = "scatter";
+  plan->C = dims[1], plan->IH = dims[2], plan->IW = dims[3];
+  plan->OH = y_dims[2], plan->OW = y_dims[3];
+  plan->planes = cut(dims[0] * dims[1], 3.0 * plan->IH * plan->IW + plan->OH * plan->OW);  // an index is two floats
+  plan->bytes = 3 * payload(program.spec(x)) + payload(y);
+  return program.append(std::move(plan), {x, indices}, {y})[0];
+}
+
+}  // namespace tesela::cpu

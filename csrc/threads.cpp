@@ -1,0 +1,214 @@
+#include "threads.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
+#endif
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
+namespace tesela {
+namespace {
+
+void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Flushes denormals to zero for as long as it lives: one of them costs as much as a hundred products.
+class FlushDenormals {
+ public:
+#if defined(__x86_64__)
+  FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040); }  // FTZ and DAZ
+  ~FlushDenormals() { _mm_setcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#endif
+};
+
+// Long enough to bridge the serial part between two steps, short enough to cost nothing between two runs.
+constexpr auto spin_time = std::chrono::microseconds(100);
+
+class Workers {
+ public:
+  ~Workers() { resize(0); }
+
+  void run(int threads, int64_t tasks, TaskRef body) {
+    resize(threads - 1);
+    body_ = &body;
+    tasks_ = tasks;
+    next_.store(0, std::memory_order_relaxed);
+    running_.store(threads - 1, std::memory_order_relaxed);
+    epoch_.fetch_add(1, std::memory_order_release);
+    epoch_.notify_all();
+    work(0);
+    const auto start = std::chrono::steady_clock::now();
+    for (int spins = 0; running_.load(std::memory_order_acquire) != 0; ++spins) {
+      pause();
+      // A worker that lost its core must be able to get this one.
+      if (spins % 256 == 255 && std::chrono::steady_clock::now() - start > spin_time) std::this_thread::yield();
+    }
+  }
+
+ private:
+  void resize(int workers) {
+    if (workers == static_cast<int>(threads_.size())) return;
+    stop_.store(true, std::memory_order_relaxed);
+    epoch_.fetch_add(1, std::memory_order_release);
+    epoch_.notify_all();
+    for (auto& thread : threads_) thread.join();
+    threads_.clear();
+    stop_.store(false, std::memory_order_relaxed);
+    const uint32_t epoch = epoch_.load(std::memory_order_relaxed);
+    for (int w = 1; w <= workers; ++w) threads_.emplace_back([this, w, epoch] { loop(w, epoch); });
+  }
+
+  void loop(int worker, uint32_t seen) {
+    [[maybe_unused]] const FlushDenormals flush;
+    for (;;) {
+      wait(seen);
+      ++seen;
+      if (stop_.load(std::memory_order_relaxed)) return;
+      work(worker);
+      running_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  void wait(uint32_t seen) {
+    const auto start = std::chrono::steady_clock::now();
+    for (int spins = 0; epoch_.load(std::memory_order_acquire) == seen; ++spins) {
+      pause();
+      if (spins % 64 == 63 && std::chrono::steady_clock::now() - start > spin_time) {
+        epoch_.wait(seen, std::memory_order_acquire);
+      }
+    }
+  }
+
+  void work(int worker) {
+    const TaskRef& body = *body_;
+    for (;;) {
+      const int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
+      if (task >= tasks_) return;
+      body(task, worker);
+    }
+  }
+
+  std::vector<std::thread> threads_;
+  const TaskRef* body_ = nullptr;
+  int64_t tasks_ = 0;
+  std::atomic<bool> stop_{false};
+  // Written by every thread at different times: a cache line (and its prefetched neighbour) each.
+  alignas(128) std::atomic<uint32_t> epoch_{0};
+  alignas(128) std::atomic<int64_t> next_{0};
+  alignas(128) std::atomic<int> running_{0};
+};
+
+struct Shared {
+  std::mutex busy;
+  Workers workers;
+};
+
+// Never destroyed: at exit a worker may sleep in it. Replaced, not repaired, in the child of a fork, whose copy has
+// threads that do not exist and maybe a locked mutex.
+Shared* shared = nullptr;
+std::atomic<int> requested_threads{0};
+
+Shared& shared_team() {
+  static std::mutex creation;
+  std::lock_guard lock(creation);
+  if (shared == nullptr) {
+    shared = new Shared;
+#if defined(__linux__)
+    static const int registered = pthread_atfork([] { creation.lock(); }, [] { creation.unlock(); },
+                                                 [] { creation.unlock(), shared = nullptr; });
+    (void)registered;
+#endif
+  }
+  return *shared;
+}
+
+int positive_env(const char* name) {
+  const char* value = std::getenv(name);
+  if (value == nullptr) return 0;
+  char* end = nullptr;
+  const long threads = std::strtol(value, &end, 10);  // OMP_NUM_THREADS may be a list: "4,2"
+  return end != value && threads > 0 && threads < 4096 ? static_cast<int>(threads) : 0;
+}
+
+// CPUs granted by the control group: quota / period of cpu.max (version 2) or cfs_quota_us (version 1); 0 if unlimited.
+int cgroup_quota() {
+  long quota = -1, period = 0;
+  if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    if (std::fscanf(file, "%ld %ld", &quota, &period) != 2) quota = -1;  // "max 100000"
+    std::fclose(file);
+  } else {
+    const auto read = [](const char* path, long& value) {
+      if (std::FILE* f = std::fopen(path, "r")) {
+        if (std::fscanf(f, "%ld", &value) != 1) value = -1;
+        std::fclose(f);
+      }
+    };
+    read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota);
+    read("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period);
+  }
+  if (quota <= 0 || period <= 0) return 0;
+  return static_cast<int>((quota + period - 1) / period);
+}
+
+}  // namespace
+
+Team::Team(int threads) : size_(std::max(threads, 1)), owns_workers_(false) {
+  if (size_ > 1) {
+    owns_workers_ = shared_team().busy.try_lock();
+    if (!owns_workers_) size_ = 1;
+  }
+}
+
+Team::~Team() {
+  if (owns_workers_) shared_team().busy.unlock();
+}
+
+void Team::run(int64_t tasks, TaskRef body) {
+  [[maybe_unused]] const FlushDenormals flush;
+  if (size_ > 1 && tasks > 1) {
+    shared_team().workers.run(size_, tasks, body);
+  } else {
+    for (int64_t task = 0; task < tasks; ++task) body(task, 0);
+  }
+}
+
+int available_threads() {
+  int threads = static_cast<int>(std::thread::hardware_concurrency());
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) threads = CPU_COUNT(&set);
+  if (const int quota = cgroup_quota()) threads = std::min(threads, quota);
+#endif
+  return std::max(threads, 1);
+}
+
+int num_threads() {
+  if (const int threads = requested_threads.load()) return threads;
+  if (const int threads = positive_env("TESELA_NUM_THREADS")) return threads;
+  if (const int threads = positive_env("OMP_NUM_THREADS")) return threads;
+  return available_threads();
+}
+
+void set_num_threads(int threads) { requested_threads.store(threads); }
+
+}  // namespace tesela

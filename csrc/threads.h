@@ -1,0 +1,49 @@
+// The thread team: a caller and its workers share out the tasks of one step at a time.
+//
+// Workers spin for a bounded time between steps (a barrier costs about a microsecond then) and sleep on a futex after
+// that, so an idle process uses no CPU. Tasks are handed out one by one from an atomic counter: on a virtual machine a
+// core may lose its time slice, and a static split would wait for it. Which thread runs a task never changes a result.
+//
+// One team serves the whole process. A second caller that arrives while it is busy runs its tasks on its own thread.
+// After fork() the child starts with a fresh team on first use.
+
+#pragma once
+
+#include <cstdint>
+
+namespace tesela {
+
+// A borrowed callable void(int64_t task, int worker): two words, no allocation.
+class TaskRef {
+ public:
+  template <class F>
+  TaskRef(const F& f)  // NOLINT: implicit on purpose, like a function argument
+      : object_(&f), call_([](const void* o, int64_t task, int worker) { (*static_cast<const F*>(o))(task, worker); }) {}
+  void operator()(int64_t task, int worker) const { call_(object_, task, worker); }
+
+ private:
+  const void* object_;
+  void (*call_)(const void*, int64_t, int);
+};
+
+// The right to use up to `threads` threads until destroyed. Worker numbers run from 0 (the caller) to size() - 1.
+class Team {
+ public:
+  explicit Team(int threads);
+  ~Team();
+  Team(const Team&) = delete;
+  Team& operator=(const Team&) = delete;
+
+  int size() const { return size_; }
+  void run(int64_t tasks, TaskRef body);  // returns when every task has run
+
+ private:
+  int size_;
+  bool owns_workers_;
+};
+
+int available_threads();        // CPUs this process may use: affinity mask and cgroup quota
+int num_threads();              // set_num_threads, else TESELA_NUM_THREADS, else OMP_NUM_THREADS, else available
+void set_num_threads(int threads);
+
+}  // namespace tesela

@@ -1,0 +1,96 @@
+"""The forms in which operators take their arguments, brought into one: the only place that knows them.
+
+pair      int or (h, w)                                        -> (h, w)
+padding   int, (h, w) or ((top, bottom), (left, right))        -> ((top, bottom), (left, right))
+activation  None, "relu" or ("leaky_relu", 0.2)                -> None or (name, parameter)
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+# Activations that can be fused into the operator before them, with the parameter each takes by default.
+ACTIVATIONS: dict[str, float | None] = {
+    "relu": None,
+    "relu6": None,
+    "leaky_relu": 0.01,
+    "elu": 1.0,
+    "sigmoid": None,
+    "tanh": None,
+    "hardswish": None,
+    "silu": None,
+    "gelu": None,
+    "gelu_tanh": None,
+}
+
+
+def integer(op: str, name: str, value: Any) -> int:
+    """`value` as an int; TypeError for anything that is not a whole number by type."""
+    if not isinstance(value, (bool, np.bool_)):
+        try:
+            return operator.index(value)
+        except TypeError:
+            pass
+    raise TypeError(f"{op}: expected {name} as an integer, got {value!r}")
+
+
+def pair(op: str, name: str, value: Any) -> tuple[int, int]:
+    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
+        if len(value) != 2:
+            raise ValueError(f"{op}: expected {name} as an int or (h, w), got {value!r}")
+        return integer(op, name, value[0]), integer(op, name, value[1])
+    return (integer(op, name, value),) * 2
+
+
+Padding = tuple[tuple[int, int], tuple[int, int]]
+
+
+def padding(op: str, value: Any) -> Padding:
+    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) and len(value) == 2:
+        h, w = value
+        if isinstance(h, (Sequence, np.ndarray)) and isinstance(w, (Sequence, np.ndarray)):
+            if len(h) == 2 and len(w) == 2:
+                top, bottom, left, right = (integer(op, "padding", side) for side in (*h, *w))
+                return (top, bottom), (left, right)
+        else:
+            h, w = integer(op, "padding", h), integer(op, "padding", w)
+            return (h, h), (w, w)
+    elif not isinstance(value, (Sequence, np.ndarray)):
+        side = integer(op, "padding", value)
+        return (side, side), (side, side)
+    raise ValueError(f"{op}: expected padding as an int, (h, w) or ((top, bottom), (left, right)), got {value!r}")
+
+
+def flat(value: Padding) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right), as the compiled module takes it."""
+    return (*value[0], *value[1])
+
+
+def convolution_padding(value: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Padding:
+    """`padding` of conv2d, where "same" and "valid" depend on the kernel. As in PyTorch, "same" asks for stride 1."""
+    if value == "valid":
+        return (0, 0), (0, 0)
+    if value == "same":
+        if tuple(stride) != (1, 1):
+            raise ValueError(f"conv2d: padding='same' needs stride 1, got {tuple(stride)}")
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    if isinstance(value, str):
+        raise ValueError(f"conv2d: expected padding 'same' or 'valid', got {value!r}")
+    return value
+
+
+def activation(op: str, value: Any) -> tuple[str, float] | None:
+    if value is None:
+        return None
+    name, parameter = (value, None) if isinstance(value, str) else value
+    if name not in ACTIVATIONS:
+        raise ValueError(f"{op}: unknown activation {name!r}; known are {', '.join(ACTIVATIONS)}")
+    default = ACTIVATIONS[name]
+    if parameter is not None and default is None:
+        raise ValueError(f"{op}: activation {name!r} takes no parameter, got {parameter!r}")
+    return name, float(parameter if parameter is not None else default or 0.0)

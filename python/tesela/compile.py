@@ -1,0 +1,104 @@
+"""From a graph to a program: every node is lowered to planned steps once, then `run` walks them without Python."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from .graph import Graph
+from .operators import TABLE, Dims
+from .ops import check_array
+from .passes import optimize
+
+
+class CompiledNetwork:
+    """A network planned for given input sizes, device and outputs.
+
+    Calling it runs the program: no allocation but the results (none at all with `out`), the GIL released. It may be
+    called from several threads at once; a second concurrent call makes itself a second arena. The results do not depend
+    on the number of threads, bit for bit.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        parameters: Mapping[str, np.ndarray],
+        inputs: Mapping[str, Dims],
+        outputs: Sequence[str],
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+    ):
+        if threads is not None and threads < 1:
+            raise ValueError(f"compile: expected threads of at least 1, got {threads}")
+        self.name = graph.name
+        self.threads = threads
+        self.device = device
+        self.isa = _core.selected_isa()
+        self.input_dims = {name: tuple(dims) for name, dims in inputs.items()}
+        sizes = graph.infer_all(self.input_dims)
+        self.output_dims = {name: sizes[name] for name in outputs}
+        self._program = self._lower(replace(graph, outputs=list(outputs)), parameters)
+
+    def _lower(self, graph: Graph, parameters: Mapping[str, np.ndarray]) -> _core.Program:
+        graph, constants = optimize(graph, dict(parameters))
+        program = _core.Program(self.device)
+        values: dict[str, int] = {name: program.input(self.input_dims[name]) for name in graph.inputs}
+        for node in graph.nodes:
+            program.set_label(node.outputs[0], node.op)
+            operands: dict[str, Any] = {
+                operand: [values[v] for v in value] if isinstance(value, list) else values[value]
+                for operand, value in node.inputs.items()
+            }
+            operands |= {operand: constants[name] for operand, name in node.parameters.items()}
+            try:
+                results = TABLE[node.op].lower(program, node.attributes, **operands)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"layer {node.name!r}: {error}") from None
+            values.update(zip(node.outputs, results, strict=True))
+        program.finish([values[name] for name in graph.outputs])
+        self._dtypes = [program.dtype(values[name]) for name in graph.outputs]
+        return program
+
+    def _check(self, arrays: Sequence[np.ndarray], out: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        if len(arrays) != len(self.input_dims):
+            raise ValueError(f"{self.name}: expected {len(self.input_dims)} inputs, got {len(arrays)}")
+        for (name, dims), array in zip(self.input_dims.items(), arrays, strict=True):
+            check_array(self.name, name, array)
+            if array.shape != dims:
+                raise ValueError(f"{self.name}: expected {name} of shape {dims}, got {array.shape}")
+        if out is None:
+            return list(arrays), [np.empty(d, t) for d, t in zip(self.output_dims.values(), self._dtypes, strict=True)]
+        outs = [out] if isinstance(out, np.ndarray) else list(out)
+        if len(outs) != len(self.output_dims):
+            raise ValueError(f"{self.name}: expected {len(self.output_dims)} arrays in out, got {len(outs)}")
+        for (name, dims), dtype, array in zip(self.output_dims.items(), self._dtypes, outs, strict=True):
+            check_array(self.name, f"out ({name})", array, dtype)
+            if array.shape != dims or not array.flags.writeable:
+                raise ValueError(f"{self.name}: expected out ({name}) writable, of shape {dims}, got shape {array.shape}")
+            if any(np.may_share_memory(array, x) for x in arrays):
+                raise ValueError(f"{self.name}: out ({name}) shares memory with an input")
+        return list(arrays), outs
+
+    def __call__(self, *arrays: np.ndarray, out: Any = None) -> Any:
+        """Results in the order of `output_dims`: one array, or a tuple of several. `out` takes arrays to write into."""
+        inputs, outputs = self._check(arrays, out)
+        self._program.run(inputs, outputs, self.threads or _core.num_threads())
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def steps(self) -> list[_core.StepReport]:
+        """What the program consists of: layer, operator, algorithm, flops and compulsory bytes of each step."""
+        return self._program.steps()
+
+    def memory(self) -> dict[str, int]:
+        """Bytes: `arena` holds the activations, `scratch` is each thread's, `weights` the packed parameters."""
+        return self._program.memory()
+
+    def profile(self, *arrays: np.ndarray, repeats: int = 10) -> list[_core.StepReport]:
+        """Runs `repeats` times; the steps with the fastest time of each."""
+        inputs, outputs = self._check(arrays, None)
+        return self._program.profile(inputs, outputs, self.threads or _core.num_threads(), max(1, repeats))

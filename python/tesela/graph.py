@@ -1,0 +1,254 @@
+"""The graph: nodes, sizes and parameters as plain data, built in a few lines and printable.
+
+    g = Graph("tiny")
+    x = g.input("image", (3, 32, 32))
+    x = g.conv2d("conv1", x, 16, 3, padding=1, activation="relu")
+    x = g.max_pool2d("pool1", x, kernel_size=2)
+    x = g.linear("fc", g.flatten("flat", x), 10)
+    g.output(x)
+
+A node computes one or more values, named after it ("pool1", and "pool1:1" for a second one). Building infers every size
+for a batch of one, so a mistake is reported at the layer where it is made. What a node means is the function of its
+operator's name in reference.py; `Graph.evaluate` runs them all.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from . import reference
+from .arguments import integer, pair
+from .operators import TABLE, Dims
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A constant tensor of the network: its shape and how it begins when no weights are given."""
+
+    shape: Dims
+    kind: str = "zeros"  # "he" | "zeros" | "ones"
+    fan_in: int = 1  # products summed into one output, for "he"
+
+
+@dataclass(frozen=True)
+class Node:
+    name: str
+    op: str
+    inputs: dict[str, Any]  # operand -> value, or list of values
+    parameters: dict[str, str]  # operand -> parameter of the graph
+    attributes: dict[str, Any]
+    outputs: tuple[str, ...] = ()
+
+    def values(self) -> Iterator[str]:
+        """The values that the node reads."""
+        for value in self.inputs.values():
+            yield from value if isinstance(value, list) else [value]
+
+    def renamed(self, names: Mapping[str, str]) -> Node:
+        """The node reading other values: names maps old to new."""
+
+        def new(value: Any) -> Any:
+            return [names.get(v, v) for v in value] if isinstance(value, list) else names.get(value, value)
+
+        return replace(self, inputs={operand: new(value) for operand, value in self.inputs.items()})
+
+
+@dataclass
+class Graph:
+    name: str = "graph"
+    inputs: dict[str, Dims] = field(default_factory=dict)  # sizes of one image, without the batch
+    nodes: list[Node] = field(default_factory=list)  # in an order in which they can be computed
+    outputs: list[str] = field(default_factory=list)
+    parameters: dict[str, Parameter] = field(default_factory=dict)
+    dims: dict[str, Dims] = field(default_factory=dict)  # of every value, for a batch of one
+
+    # ------------------------------------------------------------------------------------------------------ building
+
+    def input(self, name: str, dims: Sequence[int]) -> str:
+        """An input of the network; dims are those of one image, (C, H, W)."""
+        self._check_new(name)
+        self.inputs[name] = tuple(integer("input", "dims", d) for d in dims)
+        self.dims[name] = (1, *self.inputs[name])
+        return name
+
+    def output(self, *values: str) -> None:
+        for value in values:
+            self._check_known(value)
+        self.outputs = list(values)
+
+    def apply(
+        self, op: str, name: str, *inputs: Any, parameters: Mapping[str, Parameter] | None = None, **attributes: Any
+    ) -> Any:
+        """Appends a node; returns its value, or a tuple of them. `inputs` follow the operator's tensors in order."""
+        operator = TABLE.get(op)
+        if operator is None:
+            raise ValueError(f"layer {name!r}: unknown operator {op!r}")
+        self._check_new(name)
+        operands = {t.rstrip("*"): v for t, v in zip(operator.tensors, inputs, strict=False) if v is not None}
+        operands = {operand: list(v) if isinstance(v, (list, tuple)) else v for operand, v in operands.items()}
+        names = {operand: f"{name}.{operand}" for operand in parameters or {}}
+        node = Node(name, op, operands, names, self._in_layer(name, operator.attributes, **attributes))
+        for value in node.values():
+            self._check_known(value, name)
+        for operand, parameter in (parameters or {}).items():
+            self.parameters[names[operand]] = parameter
+        sizes = self._in_layer(name, lambda: self.infer(node, self.dims))
+        node = replace(node, outputs=tuple(name if i == 0 else f"{name}:{i}" for i in range(len(sizes))))
+        self.nodes.append(node)
+        self.dims.update(zip(node.outputs, sizes, strict=True))
+        return node.outputs[0] if len(sizes) == 1 else node.outputs
+
+    def conv2d(self, name: str, x: str, out_channels: int, kernel_size: Any, *, bias: bool = True, **attributes: Any) -> str:
+        """See ops.conv2d; parameters name.weight (out_channels, C / groups, KH, KW) and, with bias, name.bias."""
+        groups = attributes.get("groups", 1)
+        kernel = pair("conv2d", "kernel_size", kernel_size)
+        channels = self._channels(name, x) // max(groups, 1)
+        fan_in = channels * math.prod(kernel)
+        parameters = {"weight": Parameter((out_channels, channels, *kernel), "he", fan_in)}
+        if bias:
+            parameters["bias"] = Parameter((out_channels,))
+        return self.apply("conv2d", name, x, parameters=parameters, **attributes)
+
+    def conv_transpose2d(
+        self, name: str, x: str, out_channels: int, kernel_size: Any, *, bias: bool = True, **attributes: Any
+    ) -> str:
+        """See ops.conv_transpose2d; parameters name.weight (C, out_channels / groups, KH, KW) and name.bias."""
+        groups = attributes.get("groups", 1)
+        kernel = pair("conv_transpose2d", "kernel_size", kernel_size)
+        channels = self._channels(name, x)
+        stride = pair("conv_transpose2d", "stride", attributes.get("stride", 1))
+        fan_in = max(1, channels // max(groups, 1) * math.prod(kernel) // math.prod(stride))
+        parameters = {"weight": Parameter((channels, out_channels // max(groups, 1), *kernel), "he", fan_in)}
+        if bias:
+            parameters["bias"] = Parameter((out_channels,))
+        return self.apply("conv_transpose2d", name, x, parameters=parameters, **attributes)
+
+    def linear(self, name: str, x: str, out_features: int, *, bias: bool = True, **attributes: Any) -> str:
+        """See ops.linear; parameters name.weight (out_features, IN) and, with bias, name.bias."""
+        features = self._dims(name, x)[-1]
+        parameters = {"weight": Parameter((out_features, features), "he", features)}
+        if bias:
+            parameters["bias"] = Parameter((out_features,))
+        return self.apply("linear", name, x, parameters=parameters, **attributes)
+
+    def batch_norm(self, name: str, x: str, **attributes: Any) -> str:
+        """See ops.batch_norm; parameters name.weight, .bias, .running_mean and .running_var, all (C,)."""
+        shape = (self._channels(name, x),)
+        kinds = {"weight": "ones", "bias": "zeros", "running_mean": "zeros", "running_var": "ones"}
+        return self.apply(
+            "batch_norm", name, x, parameters={operand: Parameter(shape, kind) for operand, kind in kinds.items()}, **attributes
+        )
+
+    def prelu(self, name: str, x: str, *, per_channel: bool = True) -> str:
+        """See ops.prelu; parameter name.weight (C,) or (1,)."""
+        shape = (self._channels(name, x) if per_channel else 1,)
+        return self.apply("prelu", name, x, parameters={"weight": Parameter(shape, "zeros")})
+
+    # ----------------------------------------------------------------------------------------------------- reasoning
+
+    def operand_dims(self, node: Node, dims: Mapping[str, Dims]) -> dict[str, Any]:
+        sizes = {k: [dims[v] for v in value] if isinstance(value, list) else dims[value] for k, value in node.inputs.items()}
+        return sizes | {operand: self.parameters[name].shape for operand, name in node.parameters.items()}
+
+    def infer(self, node: Node, dims: Mapping[str, Dims]) -> list[Dims]:
+        """Sizes of a node's results, given those of all values before it."""
+        return TABLE[node.op].dims(node.attributes, **self.operand_dims(node, dims))
+
+    def infer_all(self, inputs: Mapping[str, Dims]) -> dict[str, Dims]:
+        """Sizes of every value for inputs of these sizes, batch included."""
+        dims = {name: tuple(size) for name, size in inputs.items()}
+        for node in self.nodes:
+            dims.update(zip(node.outputs, self._in_layer(node.name, self.infer, node, dims), strict=True))
+        return dims
+
+    def flops(self, node: Node, dims: Mapping[str, Dims]) -> float:
+        return TABLE[node.op].flops(node.attributes, **self.operand_dims(node, dims))
+
+    def uses(self) -> dict[str, list[Node]]:
+        """The nodes that read each value. An output of the graph counts as no node."""
+        uses: dict[str, list[Node]] = {value: [] for value in self.dims}
+        for node in self.nodes:
+            for value in node.values():
+                uses[value].append(node)
+        return uses
+
+    def evaluate(
+        self,
+        parameters: Mapping[str, np.ndarray],
+        inputs: Mapping[str, np.ndarray],
+        outputs: Sequence[str] | None = None,
+    ) -> list[np.ndarray]:
+        """Runs the graph node by node on reference.py, in float64: what every compiled program is compared with."""
+        values: dict[str, Any] = dict(inputs)
+        wanted = self.outputs if outputs is None else list(outputs)
+        for node in self.nodes:
+            operands = {k: [values[v] for v in value] if isinstance(value, list) else values[value]
+                        for k, value in node.inputs.items()}  # fmt: skip
+            operands |= {operand: parameters[name] for operand, name in node.parameters.items()}
+            results = getattr(reference, node.op)(**operands, **node.attributes)
+            results = results if isinstance(results, tuple) else (results,)
+            values.update(zip(node.outputs, results, strict=True))
+        return [values[name] for name in wanted]
+
+    # ------------------------------------------------------------------------------------------------------ printing
+
+    def __str__(self) -> str:
+        lines = [f"{self.name}({', '.join(f'{name}: {dims}' for name, dims in self.inputs.items())})"]
+        for node in self.nodes:
+            operands = ", ".join("[" + ", ".join(v) + "]" if isinstance(v, list) else v for v in node.inputs.values())
+            given = ", ".join(f"{k}={v}" for k, v in node.attributes.items() if v is not None)
+            sizes = " ".join(str(self.dims[o]) for o in node.outputs)
+            lines.append(f"  {', '.join(node.outputs)} = {node.op}({operands}{', ' if given else ''}{given}) -> {sizes}")
+        lines.append(f"  return {', '.join(self.outputs)}")
+        return "\n".join(lines)
+
+    # ------------------------------------------------------------------------------------------------------- helpers
+
+    def _check_new(self, name: str) -> None:
+        if name in self.dims:
+            raise ValueError(f"layer {name!r}: the name is taken")
+
+    def _check_known(self, value: Any, layer: str | None = None) -> None:
+        if not isinstance(value, str) or value not in self.dims:
+            where = f"layer {layer!r}: " if layer else ""
+            raise ValueError(f"{where}unknown value {value!r}; the graph has {', '.join(self.dims) or 'none'}")
+
+    def _dims(self, layer: str, value: str) -> Dims:
+        self._check_known(value, layer)
+        return self.dims[value]
+
+    def _channels(self, layer: str, value: str) -> int:
+        dims = self._dims(layer, value)
+        if len(dims) < 2:
+            raise ValueError(f"layer {layer!r}: expected a value of shape (N, C, ...), got {dims}")
+        return dims[1]
+
+    @staticmethod
+    def _in_layer(layer: str, function: Callable, *args: Any, **kwargs: Any) -> Any:
+        """Calls function; its TypeError or ValueError names the layer."""
+        try:
+            return function(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"layer {layer!r}: {error}") from None
+
+
+def _builder(op: str) -> Callable[..., Any]:
+    def method(self: Graph, name: str, *inputs: Any, **attributes: Any) -> Any:
+        return self.apply(op, name, *inputs, **attributes)
+
+    method.__name__ = method.__qualname__ = op
+    attributes = inspect.signature(TABLE[op].attributes)
+    method.__doc__ = f"Appends {op}{attributes}; see ops.{op}."
+    return method
+
+
+# Operators without parameters of their own need nothing special: g.relu("relu1", x), g.add("sum", x, y).
+for _op in TABLE:
+    if not hasattr(Graph, _op):
+        setattr(Graph, _op, _builder(_op))

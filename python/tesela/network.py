@@ -1,0 +1,147 @@
+"""A network: a graph, its parameters, and what a user does with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _core, report, weights
+from .compile import CompiledNetwork
+from .graph import Graph
+from .operators import Dims
+from .ops import check_array
+
+DEVICES = ("cpu", "cuda", "auto")
+PRECISIONS = ("float32",)
+ACCURACIES = ("strict", "default", "fast")
+
+
+class Network:
+    """A graph with parameters. Calling it compiles for the shapes at hand on first use and remembers.
+
+    weights: None for seeded ones (He initialisation, always the same for one seed), a dict of arrays, or the path of an
+    .npz or .safetensors file with exactly the network's tensors.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        weights_from: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        *,
+        seed: int = 0,
+    ):
+        if not graph.outputs:
+            raise ValueError(f"{graph.name}: the graph names no output; call graph.output(value)")
+        self.graph = graph
+        self.parameters = weights.load(weights_from, graph.parameters, graph.name, seed)
+        self._compiled: dict[Any, CompiledNetwork] = {}
+
+    def __repr__(self) -> str:
+        count = sum(p.size for p in self.parameters.values())
+        return f"Network({self.graph.name!r}, {len(self.graph.nodes)} layers, {count:,} parameters)"
+
+    # ------------------------------------------------------------------------------------------------------- running
+
+    def __call__(self, *arrays: np.ndarray, out: Any = None) -> Any:
+        """Results for the given inputs, (N, C, H, W) float32 each; compiled on first use for their shapes."""
+        return self._compiled_for(arrays, self.graph.outputs)(*arrays, out=out)
+
+    def extract(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """The values of the named layers: deep features. Names as in summary()."""
+        unknown = [name for name in names if name not in self.graph.dims]
+        if unknown:
+            raise ValueError(
+                f"{self.graph.name}: unknown layer {unknown[0]!r}; the network has {', '.join(self.graph.dims)}"
+            )
+        results = self._compiled_for([x], names)(x)
+        return dict(zip(names, results if isinstance(results, tuple) else (results,), strict=True))
+
+    def compile(
+        self,
+        batch: int = 1,
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+        precision: str = "float32",
+        accuracy: str = "default",
+        image_size: tuple[int, int] | None = None,
+        outputs: Sequence[str] | None = None,
+    ) -> CompiledNetwork:
+        """Plans the network for one batch size.
+
+        device     "cpu"; "cuda" raises DeviceError where it cannot be had; "auto" takes the best there is
+        threads    used by each call; None follows set_num_threads
+        precision  "float32"
+        accuracy   "strict" forbids algorithms that round more than direct float32 sums, "default" allows about twice
+                   that, "fast" more. So far every kernel sums directly, so the three give the same bits.
+        image_size (H, W) other than the network's own, for networks that take any
+        outputs    names of layers to return instead of the network's outputs
+        """
+        for what, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS),
+                                   ("accuracy", accuracy, ACCURACIES)):  # fmt: skip
+            if value not in known:
+                raise ValueError(f"compile: expected {what} as one of {', '.join(map(repr, known))}, got {value!r}")
+        if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
+            raise ValueError(f"compile: expected batch as an integer of at least 1, got {batch!r}")
+        if device == "auto":
+            device = _core.devices()[-1]
+        inputs = {}
+        for name, dims in self.graph.inputs.items():
+            inputs[name] = (int(batch), *(dims if image_size is None else (dims[0], *image_size)))
+        names = list(self.graph.outputs if outputs is None else outputs)
+        return CompiledNetwork(self.graph, self.parameters, inputs, names, device=device, threads=threads)
+
+    def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
+        """The same on reference.py in float64, node by node: slow, and what the fast answer should be."""
+        inputs = dict(zip(self.graph.inputs, arrays, strict=True))
+        results = self.graph.evaluate(self.parameters, inputs, outputs)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _compiled_for(self, arrays: Sequence[np.ndarray], outputs: Sequence[str]) -> CompiledNetwork:
+        if len(arrays) != len(self.graph.inputs):
+            raise ValueError(f"{self.graph.name}: expected {len(self.graph.inputs)} inputs, got {len(arrays)}")
+        inputs: dict[str, Dims] = {}
+        for (name, dims), array in zip(self.graph.inputs.items(), arrays, strict=True):
+            check_array(self.graph.name, name, array)
+            if array.ndim != len(dims) + 1 or array.shape[1] != dims[0]:
+                expected = ", ".join(["N", *map(str, dims)])
+                raise ValueError(f"{self.graph.name}: expected {name} of shape ({expected}), got {array.shape}")
+            inputs[name] = array.shape
+        key = (tuple(inputs.items()), tuple(outputs), _core.selected_isa())
+        if key not in self._compiled:
+            self._compiled[key] = CompiledNetwork(self.graph, self.parameters, inputs, list(outputs))
+        return self._compiled[key]
+
+    # ----------------------------------------------------------------------------------------------------- looking at
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all parameters by name."""
+        return {name: value.copy() for name, value in self.parameters.items()}
+
+    def load_state_dict(self, source: Mapping[str, Any] | str | os.PathLike[str]) -> None:
+        """Replaces all parameters; same forms and same checks as `weights`."""
+        self.parameters = weights.load(source, self.graph.parameters, self.graph.name)
+        self._compiled.clear()
+
+    def summary(self) -> report.Summary:
+        """Layer by layer: operator, output size H x W x C, parameters, multiply-adds; prints as a table."""
+        return report.summarize(self.graph)
+
+    def profile(self, x: np.ndarray, *, threads: int | None = None, repeats: int = 10) -> report.Profile:
+        """Layer by layer: milliseconds, GFLOP/s, share of the time, algorithm; prints as a table."""
+        compiled = self._compiled_for([x], self.graph.outputs)
+        return report.Profile(compiled.profile(x, repeats=repeats) if threads is None else
+                              CompiledNetwork(self.graph, self.parameters, compiled.input_dims, self.graph.outputs,
+                                              threads=threads).profile(x, repeats=repeats))  # fmt: skip
+
+    def to_onnx(self, path: str | os.PathLike[str] | None = None, *, batch: int | None = None) -> Any:
+        """The network as an ONNX model; written to `path` if given. Needs the onnx package.
+
+        batch: None leaves the batch size open. Returns the onnx.ModelProto.
+        """
+        from .onnx import export
+
+        return export(self, path, batch=batch)

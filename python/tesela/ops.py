@@ -1,0 +1,405 @@
+"""The functional operators: NumPy arrays in, a new NumPy array out.
+
+Names and meanings are those of torch.nn.functional unless a docstring says otherwise. Arrays are float32 and
+C-contiguous, activations (N, C, H, W), convolution weights (OC, C / groups, KH, KW); nothing is cast or copied in
+silence. Each call plans a program of one step and runs it: the same path to the same kernels as a compiled network,
+which should be preferred where the same shapes come again, because it plans and packs weights only once.
+
+Common arguments: `stride`, `dilation` and `kernel_size` take an int or (h, w); `padding` an int, (h, w) or
+((top, bottom), (left, right)); `activation` None, a name ("relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh",
+"hardswish", "silu", "gelu", "gelu_tanh") or (name, parameter). A wrong type or dtype raises TypeError, a wrong shape or
+parameter ValueError, both before any memory is touched. The meaning of every function, in float64, is the function of
+the same name in `tesela.reference`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from .operators import TABLE
+
+__all__ = [
+    "adaptive_avg_pool2d", "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "conv_transpose2d", "dropout", "elu",
+    "flatten", "gelu", "gemm", "global_avg_pool2d", "global_max_pool2d", "hardswish", "leaky_relu", "linear",
+    "local_response_norm", "log_softmax", "max_pool2d", "max_unpool2d", "mul", "pad", "pixel_shuffle", "prelu", "relu",
+    "relu6", "sigmoid", "silu", "softmax", "tanh", "upsample",
+]  # fmt: skip
+
+Array = np.ndarray
+Pair = int | tuple[int, int]
+Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
+Activation = None | str | tuple[str, float]
+
+
+def check_array(op: str, name: str, value: Any, dtype: type = np.float32) -> Array:
+    """`value` if it is an array that kernels can read as it is."""
+    expected = np.dtype(dtype)
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{op}: expected {name} as a NumPy array of {expected}, got {type(value).__name__}")
+    if value.dtype != expected:
+        raise TypeError(
+            f"{op}: expected {name} of dtype {expected}, got {value.dtype} of shape {value.shape}; "
+            f"convert it with .astype(numpy.{expected})"
+        )
+    if value.size == 0:
+        raise ValueError(f"{op}: expected {name} with at least one element, got shape {value.shape}")
+    if not value.flags.c_contiguous:
+        raise ValueError(
+            f"{op}: expected {name} to be C-contiguous, got shape {value.shape} with strides {value.strides}; "
+            "copy it with numpy.ascontiguousarray"
+        )
+    return value
+
+
+def _run(name: str, tensors: dict[str, Any], parameters: dict[str, Any] | None = None, **attributes: Any) -> list[Array]:
+    """Plans a program of one operator and runs it. An operand that is None is left out."""
+    operator = TABLE[name]
+    attributes = operator.attributes(**attributes)
+    program = _core.Program("cpu")
+    program.set_label(name, name)
+    arrays: list[Array] = []
+    dims: dict[str, Any] = {}
+    operands: dict[str, Any] = {}
+
+    def declare(label: str, value: Any) -> tuple[int, tuple[int, ...]]:
+        array = check_array(name, label, value, np.int64 if label == "indices" else np.float32)
+        arrays.append(array)
+        return program.input(array.shape, array.dtype.name), array.shape
+
+    for operand, value in tensors.items():
+        if isinstance(value, list):
+            declared = [declare(f"{operand}[{i}]", item) for i, item in enumerate(value)]
+            operands[operand], dims[operand] = [d[0] for d in declared], [d[1] for d in declared]
+        elif value is not None:
+            operands[operand], dims[operand] = declare(operand, value)
+    for operand, value in (parameters or {}).items():
+        if value is not None:
+            operands[operand] = check_array(name, operand, value)
+            dims[operand] = value.shape
+
+    operator.dims(attributes, **dims)
+    results = operator.lower(program, attributes, **operands)
+    program.finish(results)
+    outputs = [np.empty(program.dims(r), program.dtype(r)) for r in results]
+    program.run(arrays, outputs, _core.num_threads())
+    return outputs
+
+
+# ------------------------------------------------------------------------------------------------------- convolution
+
+
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Padding | str = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    residual: Array | None = None,
+    activation: Activation = None,
+) -> Array:
+    """Two-dimensional cross-correlation, with what usually follows it in the same pass.
+
+    x (N, C, H, W), weight (OC, C / groups, KH, KW), bias (OC,) or None, residual of the result's shape or None;
+    padding also "same" (stride 1 only; the odd one goes after) or "valid".
+
+    Returns (N, OC, OH, OW), OH = (H + top + bottom - dilation * (KH - 1) - 1) // stride + 1:
+    activation(conv(x) + bias + residual). As torch.nn.functional.conv2d and ONNX Conv.
+    """
+    return _run(
+        "conv2d", {"x": x, "residual": residual}, {"weight": weight, "bias": bias},
+        stride=stride, padding=padding, dilation=dilation, groups=groups, activation=activation,
+    )[0]  # fmt: skip
+
+
+def conv_transpose2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    output_padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    activation: Activation = None,
+) -> Array:
+    """Transposed convolution: the adjoint of conv2d with the same arguments, plus bias and activation.
+
+    x (N, C, H, W), weight (C, OC / groups, KH, KW), bias (OC,) or None; output_padding below stride or dilation.
+
+    Returns (N, OC, OH, OW), OH = (H - 1) * stride - top - bottom + dilation * (KH - 1) + output_padding + 1.
+    As torch.nn.functional.conv_transpose2d and ONNX ConvTranspose.
+    """
+    return _run(
+        "conv_transpose2d", {"x": x}, {"weight": weight, "bias": bias}, stride=stride, padding=padding,
+        output_padding=output_padding, dilation=dilation, groups=groups, activation=activation,
+    )[0]  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------- matrix products
+
+
+def gemm(
+    a: Array,
+    b: Array,
+    c: Array | float | None = None,
+    *,
+    alpha: float = 1.0,
+    beta: float = 1.0,
+    trans_a: bool = False,
+    trans_b: bool = False,
+    activation: Activation = None,
+) -> Array:
+    """alpha * op(a) @ op(b) + beta * c, op transposing where asked. As ONNX Gemm.
+
+    a (M, K) or (K, M), b (K, N) or (N, K); c a scalar or an array that broadcasts to (M, N). Returns (M, N).
+    """
+    if c is not None:
+        y = tuple(_core.gemm_dims(np.shape(a), np.shape(b), bool(trans_a), bool(trans_b)))
+        c = check_array("gemm", "c", c) if isinstance(c, np.ndarray) else np.float32(c)
+        if np.shape(c) not in (y, y[1:], (1, y[1])):
+            try:
+                c = np.ascontiguousarray(np.broadcast_to(c, y))
+            except ValueError:
+                raise ValueError(f"gemm: expected c to broadcast to {y}, got shape {np.shape(c)}") from None
+    return _run(
+        "gemm", {"a": a, "b": b, "c": c}, alpha=alpha, beta=beta, trans_a=trans_a, trans_b=trans_b, activation=activation
+    )[0]
+
+
+def linear(x: Array, weight: Array, bias: Array | None = None, *, activation: Activation = None) -> Array:
+    """Fully connected layer, x @ weight.T + bias. x (..., IN), weight (OUT, IN), bias (OUT,) or None; returns (..., OUT).
+
+    As torch.nn.functional.linear.
+    """
+    return _run("linear", {"x": x}, {"weight": weight, "bias": bias}, activation=activation)[0]
+
+
+# ----------------------------------------------------------------------------------------------------------- pooling
+
+
+def max_pool2d(
+    x: Array,
+    kernel_size: Pair,
+    *,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Array | tuple[Array, Array]:
+    """Largest value of each window; padding counts as minus infinity and must be smaller than the kernel's extent.
+
+    x (N, C, H, W); stride defaults to kernel_size. Returns (N, C, OH, OW) and, with return_indices, int64 positions of
+    the same shape, counted row by row in the unpadded (H, W) plane; the first of equal values, a NaN before all.
+    As torch.nn.functional.max_pool2d, which allows less padding, and ONNX MaxPool.
+    """
+    results = _run(
+        "max_pool2d", {"x": x}, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
+        ceil_mode=ceil_mode, return_indices=return_indices,
+    )  # fmt: skip
+    return tuple(results) if return_indices else results[0]
+
+
+def avg_pool2d(
+    x: Array,
+    kernel_size: Pair,
+    *,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Array:
+    """Mean of each window. x (N, C, H, W); stride defaults to kernel_size. As torch.nn.functional.avg_pool2d."""
+    return _run(
+        "avg_pool2d", {"x": x}, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad, divisor_override=divisor_override,
+    )[0]  # fmt: skip
+
+
+def max_unpool2d(
+    x: Array,
+    indices: Array,
+    kernel_size: Pair,
+    *,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    output_size: Sequence[int] | None = None,
+) -> Array:
+    """Puts each x at its index in a plane of zeros: the partial inverse of max_pool2d with return_indices.
+
+    x (N, C, H, W), indices int64 of the same shape, output_size (H, W) or the full shape to choose among the sizes that
+    pool to x's. Of equal indices the last wins. An index outside its plane raises ValueError. As
+    torch.nn.functional.max_unpool2d.
+    """
+    return _run(
+        "max_unpool2d", {"x": x, "indices": indices}, kernel_size=kernel_size, stride=stride, padding=padding,
+        output_size=output_size,
+    )[0]  # fmt: skip
+
+
+def global_avg_pool2d(x: Array) -> Array:
+    """Mean of each plane: (N, C, H, W) -> (N, C, 1, 1). As ONNX GlobalAveragePool."""
+    return _run("global_avg_pool2d", {"x": x})[0]
+
+
+def global_max_pool2d(x: Array) -> Array:
+    """Maximum of each plane: (N, C, H, W) -> (N, C, 1, 1). As ONNX GlobalMaxPool."""
+    return _run("global_max_pool2d", {"x": x})[0]
+
+
+def adaptive_avg_pool2d(x: Array, output_size: int | Sequence[int | None]) -> Array:
+    """Means over output_size bins that cover the plane; None keeps a size. As torch.nn.functional.adaptive_avg_pool2d."""
+    return _run("adaptive_avg_pool2d", {"x": x}, output_size=output_size)[0]
+
+
+# ----------------------------------------------------------------------------------------------------- normalization
+
+
+def batch_norm(
+    x: Array,
+    running_mean: Array,
+    running_var: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    eps: float = 1e-5,
+) -> Array:
+    """(x - mean) / sqrt(var + eps) * weight + bias with given statistics, channels along axis 1.
+
+    x (N, C, ...), the others (C,). As torch.nn.functional.batch_norm with training=False.
+    """
+    parameters = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    return _run("batch_norm", {"x": x}, parameters, eps=eps)[0]
+
+
+def local_response_norm(x: Array, size: int, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Array:
+    """x / (k + alpha / size * sum of squares over `size` neighbouring channels) ** beta.
+
+    x (N, C, H, W). As torch.nn.functional.local_response_norm; Krizhevsky et al. 2012 do not divide alpha by size.
+    """
+    return _run("local_response_norm", {"x": x}, size=size, alpha=alpha, beta=beta, k=k)[0]
+
+
+def softmax(x: Array, dim: int = -1) -> Array:
+    """exp(x) / sum of exp(x) along `dim`, the maximum subtracted first. As torch.nn.functional.softmax."""
+    return _run("softmax", {"x": x}, dim=dim)[0]
+
+
+def log_softmax(x: Array, dim: int = -1) -> Array:
+    """log(softmax(x)) along `dim` without the loss of precision. As torch.nn.functional.log_softmax."""
+    return _run("log_softmax", {"x": x}, dim=dim)[0]
+
+
+# ------------------------------------------------------------------------------------------------------- elementwise
+
+
+def relu(x: Array) -> Array:
+    """max(x, 0)."""
+    return _run("relu", {"x": x})[0]
+
+
+def relu6(x: Array) -> Array:
+    """min(max(x, 0), 6)."""
+    return _run("relu6", {"x": x})[0]
+
+
+def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
+    """x where positive, negative_slope * x elsewhere."""
+    return _run("leaky_relu", {"x": x}, negative_slope=negative_slope)[0]
+
+
+def prelu(x: Array, weight: Array) -> Array:
+    """x where positive, weight * x elsewhere; weight holds one value, or one for each channel (axis 1)."""
+    return _run("prelu", {"x": x}, {"weight": weight})[0]
+
+
+def elu(x: Array, alpha: float = 1.0) -> Array:
+    """x where positive, alpha * (exp(x) - 1) elsewhere."""
+    return _run("elu", {"x": x}, alpha=alpha)[0]
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x))."""
+    return _run("sigmoid", {"x": x})[0]
+
+
+def tanh(x: Array) -> Array:
+    """Hyperbolic tangent."""
+    return _run("tanh", {"x": x})[0]
+
+
+def hardswish(x: Array) -> Array:
+    """x * min(max(x + 3, 0), 6) / 6."""
+    return _run("hardswish", {"x": x})[0]
+
+
+def silu(x: Array) -> Array:
+    """x * sigmoid(x)."""
+    return _run("silu", {"x": x})[0]
+
+
+def gelu(x: Array, approximate: str = "none") -> Array:
+    """x * Phi(x), Phi the normal distribution function; approximate="tanh" for the formula with tanh."""
+    return _run("gelu", {"x": x}, approximate=approximate)[0]
+
+
+def add(x: Array, y: Array) -> Array:
+    """x + y with NumPy's broadcasting."""
+    return _run("add", {"x": x, "y": y})[0]
+
+
+def mul(x: Array, y: Array) -> Array:
+    """x * y with NumPy's broadcasting."""
+    return _run("mul", {"x": x, "y": y})[0]
+
+
+# -------------------------------------------------------------------------------------------------- shape and layout
+
+
+def concat(tensors: Sequence[Array], dim: int = 1) -> Array:
+    """The tensors side by side along `dim`; all other sizes must agree. As torch.cat."""
+    return _run("concat", {"tensors": list(tensors)}, dim=dim)[0]
+
+
+def pad(x: Array, padding: Padding, *, mode: str = "constant", value: float = 0.0) -> Array:
+    """Pads the planes of x (N, C, H, W) with `value`, or by "reflect", "replicate" or "circular" continuation.
+
+    As torch.nn.functional.pad, with padding written as everywhere in this package.
+    """
+    return _run("pad", {"x": x}, padding=padding, mode=mode, value=value)[0]
+
+
+def upsample(
+    x: Array,
+    *,
+    size: Pair | None = None,
+    scale_factor: float | tuple[float, float] | None = None,
+    mode: str = "nearest",
+    align_corners: bool = False,
+) -> Array:
+    """Resizes the planes of x (N, C, H, W), "nearest" or "bilinear". As torch.nn.functional.interpolate."""
+    return _run("upsample", {"x": x}, size=size, scale_factor=scale_factor, mode=mode, align_corners=align_corners)[0]
+
+
+def pixel_shuffle(x: Array, upscale_factor: int) -> Array:
+    """(N, C * r * r, H, W) -> (N, C, H * r, W * r). As torch.nn.functional.pixel_shuffle."""
+    return _run("pixel_shuffle", {"x": x}, upscale_factor=upscale_factor)[0]
+
+
+def flatten(x: Array, start_dim: int = 1, end_dim: int = -1) -> Array:
+    """Joins dimensions start_dim to end_dim into one. As torch.flatten, but always a new array."""
+    return _run("flatten", {"x": x}, start_dim=start_dim, end_dim=end_dim)[0]
+
+
+def dropout(x: Array, p: float = 0.5) -> Array:
+    """x itself, copied: dropout does nothing at inference. As torch.nn.functional.dropout with training=False."""
+    return _run("dropout", {"x": x}, p=p)[0]

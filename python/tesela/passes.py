@@ -1,0 +1,137 @@
+"""Passes: each takes a graph and its parameters and returns a smaller graph that computes the same.
+
+    drop_identities   dropout at inference
+    fold_batch_norm   into the weights of the convolution or linear layer before it
+    fuse_residual     an addition into the convolution that computes one of its terms
+    fuse_activation   into the operator before it
+
+A value that is an output of the graph is never fused away. Concatenation needs no pass: the program lets its parts be
+written in place (csrc/program.h).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .graph import Graph, Node
+from .operators import TABLE, Activation, BatchNorm
+
+Parameters = dict[str, np.ndarray]
+
+
+def optimize(graph: Graph, parameters: Parameters) -> tuple[Graph, Parameters]:
+    """All passes, in the order in which each finds the most to do."""
+    graph = drop_identities(graph)
+    graph, parameters = fold_batch_norm(graph, parameters)
+    graph = fuse_residual(graph)
+    return fuse_activation(graph), parameters
+
+
+def _only_use(graph: Graph, value: str) -> bool:
+    """Whether exactly one operand of one node reads the value, and nobody outside."""
+    reads = sum(list(node.values()).count(value) for node in graph.uses()[value][:1])
+    return len(graph.uses()[value]) == 1 and reads == 1 and value not in graph.outputs
+
+
+def _merge(graph: Graph, first: Node, second: Node, merged: Node) -> Graph:
+    """The graph with `merged` in place of `first` and `second` gone; merged computes what second computed."""
+    nodes = [merged if node is first else node for node in graph.nodes if node is not second]
+    return replace(graph, nodes=nodes)
+
+
+def drop_identities(graph: Graph) -> Graph:
+    names: dict[str, str] = {}
+    nodes = []
+    for node in graph.nodes:
+        node = node.renamed(names)
+        if node.op == "dropout" and node.outputs[0] not in graph.outputs:
+            names[node.outputs[0]] = node.inputs["x"]
+        else:
+            nodes.append(node)
+    return replace(graph, nodes=nodes)
+
+
+def fold_batch_norm(graph: Graph, parameters: Parameters) -> tuple[Graph, Parameters]:
+    parameters = dict(parameters)
+    for norm in [node for node in graph.nodes if node.op == "batch_norm"]:
+        producer = next((node for node in graph.nodes if norm.inputs["x"] in node.outputs), None)
+        if producer is None or producer.op not in ("conv2d", "conv_transpose2d", "linear"):
+            continue
+        if producer.attributes["activation"] or "residual" in producer.inputs or not _only_use(graph, norm.inputs["x"]):
+            continue
+        weight_name = producer.parameters["weight"]
+        given = {operand: parameters[name] for operand, name in norm.parameters.items()}
+        with np.errstate(all="ignore"):
+            scale, shift = BatchNorm.scale_and_shift(norm.attributes, **given)
+            weight = parameters[weight_name].astype(np.float64)
+            if producer.op == "conv_transpose2d":
+                # (IC, OC / groups, KH, KW): a row of input channels belongs to one group of output channels.
+                groups = producer.attributes["groups"]
+                split = weight.reshape(groups, -1, *weight.shape[1:])
+                weight = (split * scale.reshape(groups, 1, -1, 1, 1)).reshape(weight.shape)
+            else:
+                weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+            bias = parameters[producer.parameters["bias"]] * scale + shift if "bias" in producer.parameters else shift
+        folded = {"weight": f"{weight_name} * {norm.name}", "bias": f"{producer.name}.bias * {norm.name}"}
+        parameters[folded["weight"]] = np.ascontiguousarray(weight, np.float32)
+        parameters[folded["bias"]] = np.ascontiguousarray(bias, np.float32)
+        shapes = {name: replace(graph.parameters[weight_name], shape=parameters[name].shape) for name in folded.values()}
+        merged = replace(
+            producer,
+            parameters=folded,
+            outputs=norm.outputs,
+            attributes=producer.attributes | {"activation": norm.attributes["activation"]},
+        )
+        graph = _merge(replace(graph, parameters=graph.parameters | shapes), producer, norm, merged)
+    return graph, parameters
+
+
+def fuse_residual(graph: Graph) -> Graph:
+    for add in [node for node in graph.nodes if node.op == "add"]:
+        position = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
+        terms = [(add.inputs["x"], add.inputs["y"]), (add.inputs["y"], add.inputs["x"])]
+        # The later of two convolutions: the other's result is there by then.
+        for value, other in sorted(terms, key=lambda term: -position.get(term[0], -1)):
+            producer = graph.nodes[position[value]] if value in position else None
+            if (
+                producer is not None
+                and producer.op in ("conv2d", "conv_transpose2d")
+                and producer.attributes["activation"] is None
+                and "residual" not in producer.inputs
+                and graph.dims[value] == graph.dims[other]
+                and position.get(other, -1) < position[value]
+                and _only_use(graph, value)
+            ):
+                merged = replace(
+                    producer,
+                    inputs=producer.inputs | {"residual": other},
+                    outputs=add.outputs,
+                    attributes=producer.attributes | {"activation": add.attributes["activation"]},
+                )
+                graph = _merge(graph, producer, add, merged)
+                break
+    return graph
+
+
+def fuse_activation(graph: Graph) -> Graph:
+    for node in list(graph.nodes):
+        operator = TABLE[node.op]
+        if not isinstance(operator, Activation):
+            continue
+        value = node.inputs["x"]
+        producer = next((n for n in graph.nodes if value in n.outputs), None)
+        if (
+            producer is not None
+            and TABLE[producer.op].fuses_activation
+            and producer.attributes["activation"] is None
+            and _only_use(graph, value)
+        ):
+            merged = replace(
+                producer,
+                outputs=node.outputs,
+                attributes=producer.attributes | {"activation": operator.fused(node.attributes)},
+            )
+            graph = _merge(graph, producer, node, merged)
+    return graph

@@ -1,0 +1,114 @@
+"""Parameters of a network from where they are: a dict, an .npz file, a .safetensors file, or a seed.
+
+Nothing is ever unpickled. Names and shapes must be exactly those of the network; a missing, extra or misshapen tensor is
+named in the error. float16, bfloat16 and float64 files are converted to float32, the only precision parameters have.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .graph import Parameter
+
+State = dict[str, np.ndarray]
+
+# PyTorch counts training batches in every batch norm; inference has no use for it.
+_IGNORED_SUFFIX = ".num_batches_tracked"
+
+
+def seeded(parameters: Mapping[str, Parameter], seed: int = 0) -> State:
+    """He et al. 2015: weights normal with variance 2 / fan_in, biases zero, batch norm the identity."""
+    generator = np.random.default_rng(seed)
+    state = {}
+    for name, parameter in parameters.items():
+        if parameter.kind == "he":
+            values = generator.standard_normal(parameter.shape, np.float32)
+            values *= np.float32(np.sqrt(2.0 / parameter.fan_in))
+        else:
+            values = np.full(parameter.shape, 1.0 if parameter.kind == "ones" else 0.0, np.float32)
+        state[name] = values
+    return state
+
+
+def load(
+    source: Mapping[str, Any] | str | os.PathLike[str] | None,
+    parameters: Mapping[str, Parameter],
+    network: str = "network",
+    seed: int = 0,
+) -> State:
+    """The network's parameters from `source`: None (seeded), a dict, or the path of an .npz or .safetensors file."""
+    if source is None:
+        return seeded(parameters, seed)
+    if isinstance(source, Mapping):
+        return checked(source, parameters, network)
+    if isinstance(source, (str, os.PathLike)):
+        return checked(read(Path(source)), parameters, network)
+    raise TypeError(f"{network}: expected weights as a dict, a path or None, got {type(source).__name__}")
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """All tensors of an .npz or .safetensors file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"weights: no such file: {path}")
+    if path.suffix == ".npz":
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except (OSError, ValueError) as error:
+            raise ValueError(f"weights: {path} is no readable .npz file of plain arrays: {error}") from None
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    raise ValueError(f"weights: expected a .npz or .safetensors file, got {path}")
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import safetensors
+    except ImportError:
+        raise ImportError(
+            "weights: reading .safetensors needs the safetensors package; pip install 'tesela[safetensors]'"
+        ) from None
+    try:
+        tensors = dict(safetensors.deserialize(path.read_bytes()))
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"weights: {path} is no readable .safetensors file: {error}") from None
+    return {name: _from_bytes(name, tensor) for name, tensor in tensors.items()}
+
+
+def _from_bytes(name: str, tensor: Mapping[str, Any]) -> np.ndarray:
+    kinds = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
+    dtype, shape, data = tensor["dtype"], tensor["shape"], tensor["data"]
+    if dtype == "BF16":  # the upper half of a float32
+        return (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(shape)
+    if dtype not in kinds:
+        raise ValueError(f"weights: tensor {name!r} has dtype {dtype}, expected one of {', '.join([*kinds, 'BF16'])}")
+    return np.frombuffer(data, kinds[dtype]).reshape(shape)
+
+
+def checked(state: Mapping[str, Any], parameters: Mapping[str, Parameter], network: str) -> State:
+    """The tensors of `state` as float32, if they are exactly those the network has."""
+    given = {name: value for name, value in state.items() if not name.endswith(_IGNORED_SUFFIX)}
+    missing = [name for name in parameters if name not in given]
+    extra = [name for name in given if name not in parameters]
+    if missing or extra:
+        parts = [f"{what} {_listed(names)}" for what, names in (("missing", missing), ("unexpected", extra)) if names]
+        raise ValueError(f"{network}: the weights do not fit: {'; '.join(parts)}")
+    result = {}
+    for name, parameter in parameters.items():
+        value = np.asarray(given[name])
+        if value.dtype.kind != "f":
+            raise TypeError(f"{network}: expected {name} as floating-point numbers, got {value.dtype}")
+        if value.shape != parameter.shape:
+            raise ValueError(f"{network}: expected {name} of shape {parameter.shape}, got {value.shape}")
+        result[name] = np.ascontiguousarray(value, np.float32)
+    return result
+
+
+def _listed(names: list[str], most: int = 6) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
