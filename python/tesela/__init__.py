@@ -1,10 +1,10 @@
 """tesela: convolutional networks from hand-written kernels, with no framework underneath.
 
-    import tesela as ts
+import tesela as ts
 
-    y = ts.conv2d(x, weight, bias, stride=2, padding=1, activation="relu")   # NumPy in, NumPy out
-    net = ts.models.alexnet()                                                 # a Network: call it, compile it, profile it
-    print(net.summary())
+y = ts.conv2d(x, weight, bias, stride=2, padding=1, activation="relu")   # NumPy in, NumPy out
+net = ts.models.alexnet()                                                 # a Network: call it, compile it, profile it
+print(net.summary())
 """
 
 from ._core import DeviceError

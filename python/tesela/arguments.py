@@ -2,7 +2,7 @@
 
 pair      int or (h, w)                                        -> (h, w)
 padding   int, (h, w) or ((top, bottom), (left, right))        -> ((top, bottom), (left, right))
-activation  None, "relu" or ("leaky_relu", 0.2)                -> None or (name, parameter)
+activation  None, "relu" or ("leaky_relu", 0.2)                -> None, name, or (name, parameter) where it has one
 """
 
 from __future__ import annotations
@@ -84,13 +84,18 @@ def convolution_padding(value: Any, kernel: Sequence[int], stride: Sequence[int]
     return value
 
 
-def activation(op: str, value: Any) -> tuple[str, float] | None:
+Activation = None | str | tuple[str, float]
+
+
+def activation(op: str, value: Any) -> Activation:
     if value is None:
         return None
     name, parameter = (value, None) if isinstance(value, str) else value
     if name not in ACTIVATIONS:
         raise ValueError(f"{op}: unknown activation {name!r}; known are {', '.join(ACTIVATIONS)}")
     default = ACTIVATIONS[name]
-    if parameter is not None and default is None:
-        raise ValueError(f"{op}: activation {name!r} takes no parameter, got {parameter!r}")
-    return name, float(parameter if parameter is not None else default or 0.0)
+    if default is None:
+        if parameter is not None:
+            raise ValueError(f"{op}: activation {name!r} takes no parameter, got {parameter!r}")
+        return name
+    return name, float(default if parameter is None else parameter)

@@ -79,7 +79,9 @@ class CompiledNetwork:
         for (name, dims), dtype, array in zip(self.output_dims.items(), self._dtypes, outs, strict=True):
             check_array(self.name, f"out ({name})", array, dtype)
             if array.shape != dims or not array.flags.writeable:
-                raise ValueError(f"{self.name}: expected out ({name}) writable, of shape {dims}, got shape {array.shape}")
+                raise ValueError(
+                    f"{self.name}: expected out ({name}) writable, of shape {dims}, got shape {array.shape}"
+                )
             if any(np.may_share_memory(array, x) for x in arrays):
                 raise ValueError(f"{self.name}: out ({name}) shares memory with an input")
         return list(arrays), outs

@@ -104,7 +104,9 @@ class Graph:
         self.dims.update(zip(node.outputs, sizes, strict=True))
         return node.outputs[0] if len(sizes) == 1 else node.outputs
 
-    def conv2d(self, name: str, x: str, out_channels: int, kernel_size: Any, *, bias: bool = True, **attributes: Any) -> str:
+    def conv2d(
+        self, name: str, x: str, out_channels: int, kernel_size: Any, *, bias: bool = True, **attributes: Any
+    ) -> str:
         """See ops.conv2d; parameters name.weight (out_channels, C / groups, KH, KW) and, with bias, name.bias."""
         groups = attributes.get("groups", 1)
         kernel = pair("conv2d", "kernel_size", kernel_size)
@@ -142,7 +144,11 @@ class Graph:
         shape = (self._channels(name, x),)
         kinds = {"weight": "ones", "bias": "zeros", "running_mean": "zeros", "running_var": "ones"}
         return self.apply(
-            "batch_norm", name, x, parameters={operand: Parameter(shape, kind) for operand, kind in kinds.items()}, **attributes
+            "batch_norm",
+            name,
+            x,
+            parameters={operand: Parameter(shape, kind) for operand, kind in kinds.items()},
+            **attributes,
         )
 
     def prelu(self, name: str, x: str, *, per_channel: bool = True) -> str:
@@ -153,7 +159,9 @@ class Graph:
     # ----------------------------------------------------------------------------------------------------- reasoning
 
     def operand_dims(self, node: Node, dims: Mapping[str, Dims]) -> dict[str, Any]:
-        sizes = {k: [dims[v] for v in value] if isinstance(value, list) else dims[value] for k, value in node.inputs.items()}
+        sizes = {
+            k: [dims[v] for v in value] if isinstance(value, list) else dims[value] for k, value in node.inputs.items()
+        }
         return sizes | {operand: self.parameters[name].shape for operand, name in node.parameters.items()}
 
     def infer(self, node: Node, dims: Mapping[str, Dims]) -> list[Dims]:
@@ -204,7 +212,9 @@ class Graph:
             operands = ", ".join("[" + ", ".join(v) + "]" if isinstance(v, list) else v for v in node.inputs.values())
             given = ", ".join(f"{k}={v}" for k, v in node.attributes.items() if v is not None)
             sizes = " ".join(str(self.dims[o]) for o in node.outputs)
-            lines.append(f"  {', '.join(node.outputs)} = {node.op}({operands}{', ' if given else ''}{given}) -> {sizes}")
+            lines.append(
+                f"  {', '.join(node.outputs)} = {node.op}({operands}{', ' if given else ''}{given}) -> {sizes}"
+            )
         lines.append(f"  return {', '.join(self.outputs)}")
         return "\n".join(lines)
 

@@ -54,7 +54,9 @@ class Operator:
 
 
 def activation_arguments(attributes: dict[str, Any]) -> tuple[str, float]:
-    return attributes.get("activation") or ("", 0.0)
+    """The attribute as the compiled module takes it: ("", 0.0) for none."""
+    activation = attributes["activation"] or ""
+    return (activation, 0.0) if isinstance(activation, str) else activation
 
 
 # ------------------------------------------------------------------------------------------------------- convolution
@@ -93,7 +95,9 @@ class Conv2d(Operator, name="conv2d"):
     def lower(self, program, a, x, weight, bias=None, residual=-1):
         sides = self._padding(a, weight.shape)
         return [
-            program.conv2d(x, weight, bias, a["stride"], sides, a["dilation"], a["groups"], residual, *activation_arguments(a))
+            program.conv2d(
+                x, weight, bias, a["stride"], sides, a["dilation"], a["groups"], residual, *activation_arguments(a)
+            )
         ]
 
 
@@ -217,7 +221,9 @@ class AvgPool2d(Operator, name="avg_pool2d"):
         self, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
     ):
         kernel = pair("avg_pool2d", "kernel_size", kernel_size)
-        divisor = None if divisor_override is None else arguments.integer("avg_pool2d", "divisor_override", divisor_override)
+        divisor = (
+            None if divisor_override is None else arguments.integer("avg_pool2d", "divisor_override", divisor_override)
+        )
         if divisor is not None and divisor < 1:
             raise ValueError(f"avg_pool2d: expected divisor_override of at least 1, got {divisor}")
         return {
@@ -232,7 +238,9 @@ class AvgPool2d(Operator, name="avg_pool2d"):
     def dims(self, a, x):
         return [
             tuple(
-                _core.pool2d_dims("avg_pool2d", x, a["kernel_size"], a["stride"], flat(a["padding"]), (1, 1), a["ceil_mode"])
+                _core.pool2d_dims(
+                    "avg_pool2d", x, a["kernel_size"], a["stride"], flat(a["padding"]), (1, 1), a["ceil_mode"]
+                )
             )
         ]
 
@@ -404,17 +412,19 @@ class Activation(Operator):
         unknown = set(keywords) - {self.keyword}
         if unknown:
             raise TypeError(f"{self.name}: unexpected argument {', '.join(sorted(unknown))}")
-        return {self.keyword: float(keywords.get(self.keyword, arguments.ACTIVATIONS[self.name]))} if self.keyword else {}
+        return (
+            {self.keyword: float(keywords.get(self.keyword, arguments.ACTIVATIONS[self.name]))} if self.keyword else {}
+        )
 
-    def fused(self, a) -> tuple[str, float]:
+    def fused(self, a) -> arguments.Activation:
         """The same, as the `activation` attribute of another operator."""
-        return self.name, a[self.keyword] if self.keyword else 0.0
+        return (self.name, a[self.keyword]) if self.keyword else self.name
 
     def dims(self, a, x):
         return [x]
 
     def lower(self, program, a, x):
-        return [program.activation(x, *self.fused(a))]
+        return [program.activation(x, *activation_arguments({"activation": self.fused(a)}))]
 
 
 class ReLU(Activation, name="relu"):
@@ -456,7 +466,7 @@ class GELU(Activation, name="gelu"):
         return {"approximate": approximate}
 
     def fused(self, a):
-        return ("gelu" if a["approximate"] == "none" else "gelu_tanh"), 0.0
+        return "gelu" if a["approximate"] == "none" else "gelu_tanh"
 
 
 class PReLU(Operator, name="prelu"):
@@ -560,27 +570,32 @@ class Upsample(Operator, name="upsample"):
     def lower(self, program, a, x):
         extents = program.dims(x)[2:]
         (y,) = self.dims(a, tuple(program.dims(x)))
-        axes = []
-        for i, (extent, out) in enumerate(zip(extents, y[2:], strict=True)):
-            scale = extent / out if a["scale_factor"] is None else 1.0 / a["scale_factor"][i]
-            axes.append(_sampled_index(extent, out, scale, a))
+        factors = a["scale_factor"] or (None, None)
+        axes = [
+            _sampled_index(*axis, a["mode"], a["align_corners"]) for axis in zip(extents, y[2:], factors, strict=True)
+        ]
         (low_h, high_h, weight_h), (low_w, high_w, weight_w) = axes
         return [program.resample2d(x, low_h, high_h, low_w, high_w, weight_h, weight_w, 0.0)]
 
 
-def _sampled_index(extent: int, out: int, scale: float, a: dict[str, Any]) -> tuple[list, list, list]:
-    """(low, high, weight) of each output coordinate, as torch.nn.functional.interpolate places them."""
+def _sampled_index(
+    extent: int, out: int, factor: float | None, mode: str, align_corners: bool
+) -> tuple[list[int], list[int], list[float]]:
+    """(low, high, weight) of each output coordinate; empty high and weight for "nearest". See reference.upsample."""
     at = np.arange(out)
-    if a["mode"] == "nearest":
-        # PyTorch multiplies in float32; so must we, or a sample on the edge of two pixels falls on the other one.
-        low = np.minimum((at.astype(np.float32) * np.float32(scale)).astype(np.int64), extent - 1)
-        return low.tolist(), [], []
-    if a["align_corners"]:
-        position = at * ((extent - 1) / (out - 1) if out > 1 else 0.0)
-    else:
-        position = np.maximum((at + 0.5) * scale - 0.5, 0.0)
-    low = np.minimum(position.astype(np.int64), extent - 1)
-    return low.tolist(), np.minimum(low + 1, extent - 1).tolist(), (position - low).tolist()
+    # PyTorch copies an axis that keeps its size, and doubles one exactly, whatever the factor that led there.
+    if out == extent or (mode == "nearest" and out == 2 * extent):
+        factor = None
+
+    def scaled(place: np.ndarray) -> np.ndarray:
+        return place * extent / out if factor is None else place / factor
+
+    if mode == "nearest":
+        # 33 / 2.2 falls just short of 15, because 2.2 is not exact in binary.
+        return np.minimum(np.floor(scaled(at) + 1e-9).astype(int), extent - 1).tolist(), [], []
+    place = at * (extent - 1) / max(out - 1, 1) if align_corners else np.maximum(scaled(at + 0.5) - 0.5, 0.0)
+    low = np.floor(place).astype(int)
+    return low.tolist(), np.minimum(low + 1, extent - 1).tolist(), (place - low).tolist()
 
 
 class PixelShuffle(Operator, name="pixel_shuffle"):
@@ -597,7 +612,10 @@ class PixelShuffle(Operator, name="pixel_shuffle"):
 class Flatten(Operator, name="flatten"):
     def attributes(self, *, start_dim=1, end_dim=-1):
         integer = arguments.integer
-        return {"start_dim": integer("flatten", "start_dim", start_dim), "end_dim": integer("flatten", "end_dim", end_dim)}
+        return {
+            "start_dim": integer("flatten", "start_dim", start_dim),
+            "end_dim": integer("flatten", "end_dim", end_dim),
+        }
 
     def dims(self, a, x):
         return [tuple(_core.flatten_dims(x, a["start_dim"], a["end_dim"]))]

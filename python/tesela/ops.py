@@ -55,7 +55,9 @@ def check_array(op: str, name: str, value: Any, dtype: type = np.float32) -> Arr
     return value
 
 
-def _run(name: str, tensors: dict[str, Any], parameters: dict[str, Any] | None = None, **attributes: Any) -> list[Array]:
+def _run(
+    name: str, tensors: dict[str, Any], parameters: dict[str, Any] | None = None, **attributes: Any
+) -> list[Array]:
     """Plans a program of one operator and runs it. An operand that is None is left out."""
     operator = TABLE[name]
     attributes = operator.attributes(**attributes)
@@ -128,9 +130,10 @@ def conv_transpose2d(
     output_padding: Pair = 0,
     dilation: Pair = 1,
     groups: int = 1,
+    residual: Array | None = None,
     activation: Activation = None,
 ) -> Array:
-    """Transposed convolution: the adjoint of conv2d with the same arguments, plus bias and activation.
+    """Transposed convolution: the adjoint of conv2d with the same arguments, plus bias, residual and activation.
 
     x (N, C, H, W), weight (C, OC / groups, KH, KW), bias (OC,) or None; output_padding below stride or dilation.
 
@@ -138,8 +141,9 @@ def conv_transpose2d(
     As torch.nn.functional.conv_transpose2d and ONNX ConvTranspose.
     """
     return _run(
-        "conv_transpose2d", {"x": x}, {"weight": weight, "bias": bias}, stride=stride, padding=padding,
-        output_padding=output_padding, dilation=dilation, groups=groups, activation=activation,
+        "conv_transpose2d", {"x": x, "residual": residual}, {"weight": weight, "bias": bias}, stride=stride,
+        padding=padding, output_padding=output_padding, dilation=dilation, groups=groups,
+        activation=activation,
     )[0]  # fmt: skip
 
 
@@ -170,7 +174,13 @@ def gemm(
             except ValueError:
                 raise ValueError(f"gemm: expected c to broadcast to {y}, got shape {np.shape(c)}") from None
     return _run(
-        "gemm", {"a": a, "b": b, "c": c}, alpha=alpha, beta=beta, trans_a=trans_a, trans_b=trans_b, activation=activation
+        "gemm",
+        {"a": a, "b": b, "c": c},
+        alpha=alpha,
+        beta=beta,
+        trans_a=trans_a,
+        trans_b=trans_b,
+        activation=activation,
     )[0]
 
 
@@ -272,13 +282,14 @@ def batch_norm(
     bias: Array | None = None,
     *,
     eps: float = 1e-5,
+    activation: Activation = None,
 ) -> Array:
     """(x - mean) / sqrt(var + eps) * weight + bias with given statistics, channels along axis 1.
 
     x (N, C, ...), the others (C,). As torch.nn.functional.batch_norm with training=False.
     """
     parameters = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    return _run("batch_norm", {"x": x}, parameters, eps=eps)[0]
+    return _run("batch_norm", {"x": x}, parameters, eps=eps, activation=activation)[0]
 
 
 def local_response_norm(x: Array, size: int, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Array:
@@ -352,14 +363,14 @@ def gelu(x: Array, approximate: str = "none") -> Array:
     return _run("gelu", {"x": x}, approximate=approximate)[0]
 
 
-def add(x: Array, y: Array) -> Array:
-    """x + y with NumPy's broadcasting."""
-    return _run("add", {"x": x, "y": y})[0]
+def add(x: Array, y: Array, *, activation: Activation = None) -> Array:
+    """activation(x + y) with NumPy's broadcasting."""
+    return _run("add", {"x": x, "y": y}, activation=activation)[0]
 
 
-def mul(x: Array, y: Array) -> Array:
-    """x * y with NumPy's broadcasting."""
-    return _run("mul", {"x": x, "y": y})[0]
+def mul(x: Array, y: Array, *, activation: Activation = None) -> Array:
+    """activation(x * y) with NumPy's broadcasting."""
+    return _run("mul", {"x": x, "y": y}, activation=activation)[0]
 
 
 # -------------------------------------------------------------------------------------------------- shape and layout

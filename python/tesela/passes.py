@@ -77,7 +77,9 @@ def fold_batch_norm(graph: Graph, parameters: Parameters) -> tuple[Graph, Parame
         folded = {"weight": f"{weight_name} * {norm.name}", "bias": f"{producer.name}.bias * {norm.name}"}
         parameters[folded["weight"]] = np.ascontiguousarray(weight, np.float32)
         parameters[folded["bias"]] = np.ascontiguousarray(bias, np.float32)
-        shapes = {name: replace(graph.parameters[weight_name], shape=parameters[name].shape) for name in folded.values()}
+        shapes = {
+            name: replace(graph.parameters[weight_name], shape=parameters[name].shape) for name in folded.values()
+        }
         merged = replace(
             producer,
             parameters=folded,

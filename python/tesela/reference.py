@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +42,13 @@ def _vector(v: ArrayLike, length: int) -> Array:
     if v.shape != (length,):
         raise ValueError(f"expected shape ({length},), got {v.shape}")
     return v
+
+
+def _of_shape(v: ArrayLike, shape: tuple[int, ...]) -> Array:
+    """v, which must not merely broadcast to the shape."""
+    if np.shape(v) != shape:
+        raise ValueError(f"expected shape {shape}, got {np.shape(v)}")
+    return _array(v)
 
 
 def _per_channel(v: ArrayLike, x: Array) -> Array:
@@ -148,9 +156,7 @@ def conv2d(
     if bias is not None:
         y = y + _per_channel(bias, y)
     if residual is not None:
-        if np.shape(residual) != y.shape:
-            raise ValueError(f"expected a residual of shape {y.shape}, got {np.shape(residual)}")
-        y = y + _array(residual)
+        y = y + _of_shape(residual, y.shape)
     return _activate(y, activation)
 
 
@@ -164,13 +170,14 @@ def conv_transpose2d(
     output_padding: Pair = 0,
     dilation: Pair = 1,
     groups: int = 1,
+    residual: ArrayLike | None = None,
     activation: Activation = None,
 ) -> Array:
     """The adjoint of conv2d with the same weight: every input is spread over the outputs that its kernel reaches,
 
     y[n, oc, ih*SH + kh*DH - top, iw*SW + kw*DW - left] += weight[ic, oc, kh, kw] * x[n, ic, ih, iw],
 
-    then bias[oc] is added and the activation applied; what falls outside y is dropped.
+    then bias[oc] and the residual are added and the activation applied; what falls outside y is dropped.
 
     x (N, IC, IH, IW), weight (IC, OC/G, KH, KW), bias (OC,), y (N, OC, OH, OW) with
     OH = (IH - 1)*SH - top - bottom + DH*(KH - 1) + output_padding + 1; output_padding < max(stride, dilation).
@@ -197,6 +204,8 @@ def conv_transpose2d(
 
     if bias is not None:
         y = y + _per_channel(bias, y)
+    if residual is not None:
+        y = y + _of_shape(residual, y.shape)
     return _activate(y, activation)
 
 
@@ -395,6 +404,7 @@ def batch_norm(
     bias: ArrayLike | None = None,
     *,
     eps: float = 1e-5,
+    activation: Activation = None,
 ) -> Array:
     """(x - mean) / sqrt(var + eps) * weight + bias, each of shape (C,) along axis 1 of x (N, C, ...).
 
@@ -407,7 +417,7 @@ def batch_norm(
         y = y * _per_channel(weight, x)
     if bias is not None:
         y = y + _per_channel(bias, x)
-    return y
+    return _activate(y, activation)
 
 
 def local_response_norm(x: ArrayLike, size: int, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Array:
@@ -508,18 +518,19 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Array:
 _erfc = np.frompyfunc(math.erfc, 1, 1)
 
 _ACTIVATIONS = {f.__name__: f for f in (relu, relu6, leaky_relu, elu, sigmoid, tanh, hardswish, silu, gelu)}
+_ACTIVATIONS["gelu_tanh"] = partial(gelu, approximate="tanh")
 
 # ------------------------------------------------------------------------------------------------ arithmetic and shape
 
 
-def add(x: ArrayLike, y: ArrayLike) -> Array:
-    """x + y, with NumPy broadcasting. ONNX Add."""
-    return _array(x) + _array(y)
+def add(x: ArrayLike, y: ArrayLike, *, activation: Activation = None) -> Array:
+    """activation(x + y), with NumPy broadcasting. ONNX Add."""
+    return _activate(_array(x) + _array(y), activation)
 
 
-def mul(x: ArrayLike, y: ArrayLike) -> Array:
-    """x * y, with NumPy broadcasting. ONNX Mul."""
-    return _array(x) * _array(y)
+def mul(x: ArrayLike, y: ArrayLike, *, activation: Activation = None) -> Array:
+    """activation(x * y), with NumPy broadcasting. ONNX Mul."""
+    return _activate(_array(x) * _array(y), activation)
 
 
 def concat(tensors: Sequence[ArrayLike], dim: int = 1) -> Array:
