@@ -14,15 +14,6 @@ struct Request {
   ActivationSpec activation;
 };
 
-// Weight of output channel oc for input channel ic (both of the whole tensor) at a tap; zero across groups.
-float weight_at(const Request& r, int64_t oc, int64_t ic, int64_t kh, int64_t kw) {
-  const Conv2dShape& s = r.s;
-  const int64_t ics = s.IC / s.G, ocs = s.OC / s.G;
-  if (oc >= s.OC || ic >= s.IC || oc / ocs != ic / ics) return 0.0f;
-  const int64_t index = s.transposed ? ic * ocs + oc % ocs : oc * ics + ic % ics;
-  return r.weight[(index * s.KH + kh) * s.KW + kw];
-}
-
 struct Tap {
   int32_t h, w;     // offset of the input pixel
   int64_t kh, kw;   // of the weight
@@ -63,6 +54,23 @@ std::vector<Phase> phases_of(const Conv2dShape& s) {
     }
   }
   return phases;
+}
+
+// One panel of packed weights, (taps, ic_count, 16), from a zeroed `to`: what is left zero are the lanes without a channel
+// and the input channels of other groups.
+void pack_panel(float* to, const Request& r, const std::vector<Tap>& taps, int64_t ic_begin, int64_t ic_count, int64_t panel) {
+  const Conv2dShape& s = r.s;
+  const int64_t ics = s.IC / s.G, ocs = s.OC / s.G;
+  for (int64_t j = 0; j < channel_block && panel * channel_block + j < s.OC; ++j) {
+    const int64_t oc = panel * channel_block + j, group = oc / ocs;
+    const int64_t end = std::min(ic_begin + ic_count, (group + 1) * ics);
+    for (int64_t ic = std::max(ic_begin, group * ics); ic < end; ++ic) {
+      const int64_t kernel = s.transposed ? ic * ocs + oc % ocs : oc * ics + ic % ics;
+      for (size_t t = 0; t < taps.size(); ++t) {
+        to[(static_cast<int64_t>(t) * ic_count + ic - ic_begin) * 16 + j] = r.weight[(kernel * s.KH + taps[t].kh) * s.KW + taps[t].kw];
+      }
+    }
+  }
 }
 
 // A run of output panels that read the same blocks of input channels.
@@ -140,12 +148,8 @@ std::unique_ptr<Plan> plan_direct(const Request& r, const TensorSpec& x, const T
       problem.n_taps = static_cast<int64_t>(phase.taps.size());
       problem.rows_h = phase.rows_h, problem.rows_w = phase.rows_w;
       problem.offset_h = phase.offset_h, problem.offset_w = phase.offset_w;
-      for (int64_t panel = run.panel; panel < run.panel + run.panels; ++panel) {
-        for (const Tap& tap : phase.taps) {
-          for (int64_t ic = run.ic_block * 16; ic < (run.ic_block + run.ic_blocks) * 16; ++ic) {
-            for (int64_t j = 0; j < 16; ++j) *to++ = weight_at(r, panel * 16 + j, ic, tap.kh, tap.kw);
-          }
-        }
+      for (int64_t panel = run.panel; panel < run.panel + run.panels; ++panel, to += problem.panel_stride) {
+        pack_panel(to, r, phase.taps, run.ic_block * 16, run.ic_blocks * 16, panel);
       }
       const int64_t plane = phase.rows_h * phase.rows_w, rows = s.N * plane;
       const int64_t task_rows = rows_per_task(rows, problem_count);
@@ -185,15 +189,9 @@ std::unique_ptr<Plan> plan_interleaved(const Request& r, const TensorSpec& x, co
   data.weights = PackedFloats(static_cast<size_t>(problem.panel_stride * problem.panels));
   data.bias = padded_channels(r.bias, s.OC);
   problem.w = data.weights.data();
-  float* to = data.weights.data();
+  const std::vector<Tap> taps = phases_of(s)[0].taps;
   for (int64_t panel = 0; panel < problem.panels; ++panel) {
-    for (int64_t kh = 0; kh < s.KH; ++kh) {
-      for (int64_t kw = 0; kw < s.KW; ++kw) {
-        for (int64_t ic = 0; ic < s.IC; ++ic) {
-          for (int64_t j = 0; j < 16; ++j) *to++ = weight_at(r, panel * 16 + j, ic, kh, kw);
-        }
-      }
-    }
+    pack_panel(data.weights.data() + panel * problem.panel_stride, r, taps, 0, s.IC, panel);
   }
   const int64_t rows = s.N * s.OH * s.OW, task_rows = rows_per_task(rows, 1);
   append_tasks(data.tasks, 0, rows, rows, task_rows, problem.panels);

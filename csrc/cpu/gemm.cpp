@@ -53,9 +53,13 @@ TensorId CpuBackend::linear(Program& program, TensorId x, const GemmShape& s, co
   ContractionData data;
   data.weights = PackedFloats(static_cast<size_t>(args.total_panels * s.K * 16));
   data.bias = padded_channels(bias, s.N);
-  for (int64_t n = 0; n < s.N; ++n) {
-    float* panel = data.weights.data() + n / 16 * s.K * 16 + n % 16;
-    for (int64_t k = 0; k < s.K; ++k) panel[k * 16] = weight[n * s.K + k];
+  constexpr int64_t stretch = 64;  // of a panel at a time: 4 KB, so that its cache lines are written whole
+  for (int64_t begin = 0; begin < s.K; begin += stretch) {
+    const int64_t end = std::min(begin + stretch, s.K);
+    for (int64_t n = 0; n < s.N; ++n) {
+      float* panel = data.weights.data() + n / 16 * s.K * 16 + n % 16;
+      for (int64_t k = begin; k < end; ++k) panel[k * 16] = weight[n * s.K + k];
+    }
   }
   const int64_t task_rows = cut(s, args, data);
   const int64_t kc = args.kc;
