@@ -100,12 +100,19 @@ std::vector<Pointer> buffers(const Program& program, const std::vector<TensorId>
   return pointers;
 }
 
+Accuracy accuracy_named(const std::string& name) {
+  if (name == "strict") return Accuracy::strict;
+  if (name == "default") return Accuracy::standard;
+  if (name == "fast") return Accuracy::fast;
+  throw ShapeError("accuracy: expected 'strict', 'default' or 'fast', got '" + name + "'");
+}
+
 // A Program and the ids Python has named as its inputs and outputs.
 struct PyProgram {
   Program program;
   std::vector<TensorId> inputs, outputs;
 
-  explicit PyProgram(const std::string& device) : program(backend_of(device)) {}
+  PyProgram(const std::string& device, const std::string& accuracy) : program(backend_of(device), accuracy_named(accuracy)) {}
   const Backend& backend() const { return program.backend(); }
   const Dims& dims(TensorId id) const { return program.spec(id).dims; }
 
@@ -137,7 +144,7 @@ void define_program(py::module_& m) {
 
   using P = PyProgram;
   py::class_<P> program(m, "Program", "Planned steps over one block of memory.");
-  program.def(py::init<const std::string&>(), "device"_a = "cpu")
+  program.def(py::init<const std::string&, const std::string&>(), "device"_a = "cpu", "accuracy"_a = "strict")
       .def("set_label", [](P& p, std::string name, std::string op) { p.program.set_label(std::move(name), std::move(op)); })
       .def("dims", [](const P& p, TensorId id) { return p.dims(id); })
       .def("dtype", [](const P& p, TensorId id) { return p.program.spec(id).dtype == DType::int64 ? "int64" : "float32"; })

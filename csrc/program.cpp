@@ -39,7 +39,7 @@ struct Program::Context {
   }
 };
 
-Program::Program(const Backend& backend) : backend_(backend) {}
+Program::Program(const Backend& backend, Accuracy accuracy) : backend_(backend), accuracy_(accuracy) {}
 Program::~Program() = default;
 
 // ------------------------------------------------------------------------------------------------------ building

@@ -17,6 +17,9 @@
 
 namespace tesela {
 
+// How far an algorithm may round beyond direct sums in float32: not at all, about twice as much, or as it likes.
+enum class Accuracy : uint8_t { strict, standard, fast };
+
 struct StepReport {  // one row of profile()
   std::string name, op, algorithm;
   double flops, bytes, seconds;
@@ -24,10 +27,11 @@ struct StepReport {  // one row of profile()
 
 class Program {
  public:
-  explicit Program(const Backend& backend);
+  Program(const Backend& backend, Accuracy accuracy);
   ~Program();
 
   const Backend& backend() const { return backend_; }
+  Accuracy accuracy() const { return accuracy_; }
   const TensorSpec& spec(TensorId id) const { return tensors_[id].spec; }
 
   TensorId input(Dims dims, DType dtype = DType::float32);
@@ -86,6 +90,7 @@ class Program {
               std::vector<double>* seconds);
 
   const Backend& backend_;
+  const Accuracy accuracy_;
   std::vector<Tensor> tensors_;
   std::vector<Step> steps_;
   std::vector<TensorId> inputs_, outputs_;

@@ -26,14 +26,16 @@ void check_rank(const std::string& op, const std::string& operand, const Dims& d
 }
 
 void check_positive(const std::string& op, const char* parameter, Pair value) {
-  if (value[0] < 1 || value[1] < 1 || value[0] > largest_extent || value[1] > largest_extent) {
-    fail(op + ": expected " + parameter + " of at least 1, got " + text(value));
+  if (value[0] < 1 || value[1] < 1) fail(op + ": expected " + parameter + " of at least 1, got " + text(value));
+  if (value[0] > largest_extent || value[1] > largest_extent) {
+    fail(op + ": expected " + parameter + " of at most " + text(largest_extent) + ", got " + text(value));
   }
 }
 
 void check_padding(const std::string& op, Padding padding) {
   for (int64_t side : padding) {
-    if (side < 0 || side > largest_extent) fail(op + ": expected padding of at least 0, got " + text(padding));
+    if (side < 0) fail(op + ": expected padding of at least 0, got " + text(padding));
+    if (side > largest_extent) fail(op + ": expected padding of at most " + text(largest_extent) + ", got " + text(padding));
   }
 }
 
@@ -223,6 +225,7 @@ Dims linear_dims(const Dims& x, const Dims& weight) {
     fail("linear: weight of shape " + to_string(weight) + " takes " + text(weight[1]) + " features, x of shape " +
          to_string(x) + " has " + (x.empty() ? std::string("none") : text(x.back())));
   }
+  if (weight[0] < 1 || weight[1] < 1) fail("linear: expected at least one feature, got weight of shape " + to_string(weight));
   Dims y = x;
   y.back() = weight[0];
   element_count(y, "linear output");
@@ -255,7 +258,7 @@ Dims concat_dims(const std::vector<Dims>& parts, int64_t dim) {
       fail("concat: tensors must agree in every dimension but " + text(dim) + ", got " + to_string(parts[0]) + " and " +
            to_string(parts[i]));
     }
-    whole[dim] += parts[i][dim];
+    if (__builtin_add_overflow(whole[dim], parts[i][dim], &whole[dim])) fail("concat: size overflows 64 bits");
   }
   element_count(whole, "concat output");
   return whole;
@@ -292,7 +295,7 @@ Dims upsample_dims(const Dims& x, Pair output) {
 
 Dims pixel_shuffle_dims(const Dims& x, int64_t factor) {
   check_rank("pixel_shuffle", "x", x, 4, "(N, C, H, W)");
-  if (factor < 1 || factor > 65535) fail("pixel_shuffle: expected upscale_factor of at least 1, got " + text(factor));
+  if (factor < 1 || factor > 65535) fail("pixel_shuffle: expected upscale_factor from 1 to 65535, got " + text(factor));
   if (x[1] % (factor * factor) != 0) {
     fail("pixel_shuffle: upscale_factor squared (" + text(factor * factor) + ") must divide the " + text(x[1]) + " channels");
   }

@@ -37,14 +37,7 @@ std::unique_ptr<Plan> plan_contraction(const char* algorithm, ContractionArgs ar
   args.problems = data.problems.data();  // a moved vector keeps its memory
   args.tasks = data.tasks.data();
   args.bias = data.bias.data();
-  auto plan = make_plan(
-      algorithm, args, std::move(data), kernel,
-      [has_residual](const Operand* inputs, const Operand* outputs, float* scratch) {
-        const Operand residual = has_residual ? inputs[1] : Operand{nullptr, 0};
-        return ContractionOperands{inputs[0].floats(),      outputs[0].floats(),     residual.floats(), inputs[0].image_stride,
-                                   outputs[0].image_stride, residual.image_stride,   scratch};
-      },
-      tasks);
+  auto plan = make_plan(algorithm, args, std::move(data), kernel, contraction_binding(has_residual), tasks);
   plan->weight_bytes = weight_bytes;
   return plan;
 }

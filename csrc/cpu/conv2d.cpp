@@ -1,18 +1,11 @@
 // Planning of conv2d and conv_transpose2d: which kernel, how the weights are packed, how work is cut into tasks.
 
-#include <cmath>
-
-#include "contraction.h"
+#include "conv2d.h"
 
 namespace tesela::cpu {
 namespace {
 
-struct Request {
-  const Conv2dShape& s;
-  const float* weight;
-  const float* bias;
-  ActivationSpec activation;
-};
+using Request = Conv2dRequest;
 
 struct Tap {
   int32_t h, w;     // offset of the input pixel
@@ -71,28 +64,6 @@ void pack_panel(float* to, const Request& r, const std::vector<Tap>& taps, int64
       }
     }
   }
-}
-
-// A run of output panels that read the same blocks of input channels.
-struct ChannelRun {
-  int64_t panel, panels, ic_block, ic_blocks;
-};
-
-std::vector<ChannelRun> channel_runs(const Conv2dShape& s) {
-  const int64_t ics = s.IC / s.G, ocs = s.OC / s.G, panels = ceil_div(s.OC, channel_block);
-  std::vector<ChannelRun> runs;
-  for (int64_t panel = 0; panel < panels; ++panel) {
-    const int64_t first_group = panel * channel_block / ocs;
-    const int64_t last_group = (std::min(s.OC, (panel + 1) * channel_block) - 1) / ocs;
-    const int64_t begin = first_group * ics / channel_block;
-    const int64_t end = ceil_div((last_group + 1) * ics, channel_block);
-    if (!runs.empty() && runs.back().ic_block == begin && runs.back().ic_blocks == end - begin) {
-      ++runs.back().panels;
-    } else {
-      runs.push_back({panel, 1, begin, end - begin});
-    }
-  }
-  return runs;
 }
 
 ContractionArgs common_args(const Request& r, const TensorSpec& x, const TensorSpec& y) {
@@ -230,14 +201,8 @@ std::unique_ptr<Plan> plan_depthwise(const Request& r, const TensorSpec& x, cons
   args.w = data.weights.data(), args.bias = data.bias.data();
   args.activation = r.activation;
   const size_t weight_bytes = data.weights.bytes() + data.bias.bytes();
-  auto plan = make_plan(
-      "depthwise", args, std::move(data), kernels().conv2d_depthwise,
-      [has_residual](const Operand* inputs, const Operand* outputs, float* scratch) {
-        const Operand residual = has_residual ? inputs[1] : Operand{nullptr, 0};
-        return ContractionOperands{inputs[0].floats(),      outputs[0].floats(),   residual.floats(), inputs[0].image_stride,
-                                   outputs[0].image_stride, residual.image_stride, scratch};
-      },
-      planes * args.tasks_per_plane);
+  auto plan = make_plan("depthwise", args, std::move(data), kernels().conv2d_depthwise, contraction_binding(has_residual),
+                        planes * args.tasks_per_plane);
   plan->weight_bytes = weight_bytes;
   return plan;
 }
@@ -253,6 +218,23 @@ bool is_interleaved(const Conv2dShape& s) {
 
 }  // namespace
 
+std::vector<ChannelRun> channel_runs(const Conv2dShape& s) {
+  const int64_t ics = s.IC / s.G, ocs = s.OC / s.G, panels = ceil_div(s.OC, channel_block);
+  std::vector<ChannelRun> runs;
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    const int64_t first_group = panel * channel_block / ocs;
+    const int64_t last_group = (std::min(s.OC, (panel + 1) * channel_block) - 1) / ocs;
+    const int64_t begin = first_group * ics / channel_block;
+    const int64_t end = ceil_div((last_group + 1) * ics, channel_block);
+    if (!runs.empty() && runs.back().ic_block == begin && runs.back().ic_blocks == end - begin) {
+      ++runs.back().panels;
+    } else {
+      runs.push_back({panel, 1, begin, end - begin});
+    }
+  }
+  return runs;
+}
+
 TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight, const float* bias,
                             TensorId residual, ActivationSpec activation) const {
   const Request request{s, weight, bias, activation};
@@ -261,8 +243,12 @@ TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, 
   if (has_residual) residual = program.in_layout(residual, Layout::blocked);
   const TensorSpec y = blocked_spec(s.y_dims());
   // Most special first; the last takes every shape.
-  const auto make = is_depthwise(s) ? plan_depthwise : is_interleaved(s) ? plan_interleaved : plan_direct;
-  std::unique_ptr<Plan> plan = make(request, program.spec(x), y, has_residual);
+  const int m = program.accuracy() == Accuracy::strict ? 0 : winograd_tile(s);
+  const TensorSpec& from = program.spec(x);
+  std::unique_ptr<Plan> plan = is_depthwise(s)     ? plan_depthwise(request, from, y, has_residual)
+                               : is_interleaved(s) ? plan_interleaved(request, from, y, has_residual)
+                               : m > 0             ? plan_winograd(request, m, from, y, has_residual)
+                                                   : plan_direct(request, from, y, has_residual);
   plan->flops = s.flops();
   plan->bytes = 4.0 * (static_cast<double>(s.N) * s.IC * s.IH * s.IW + static_cast<double>(s.N) * s.OC * s.OH * s.OW * (has_residual ? 2 : 1) +
                        static_cast<double>(s.IC) / s.G * s.OC * s.KH * s.KW);

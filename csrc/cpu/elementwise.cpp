@@ -40,7 +40,9 @@ TensorId append_rows(Program& program, const char* algorithm, Operation operatio
   args.activation = operation.activation;
   args.rank = static_cast<int64_t>(data.sizes.size());
   args.sizes = data.sizes.data();
-  args.y_strides = data.y_strides.data(), args.x_strides = data.x_strides.data(), args.b_strides = data.b_strides.data();
+  args.y_strides = data.y_strides.data();
+  args.x_strides = data.x_strides.data();
+  args.b_strides = data.b_strides.data();
   args.inner = rows.inner;
   args.piece = piece_floats;
   args.pieces = (rows.inner + piece_floats - 1) / piece_floats;
@@ -68,7 +70,8 @@ TensorId append_rows(Program& program, const char* algorithm, Operation operatio
 }
 
 // x is blocked and as large as y. b_plane_stride: from one block of b to the next, 0 where all blocks share b.
-TensorId append_blocked(Program& program, Operation operation, Spread spread, int64_t b_plane_stride, bool b_has_images) {
+TensorId append_blocked(Program& program, Operation operation, Spread spread, int64_t b_plane_stride,
+                        bool b_has_images) {
   const TensorSpec x = program.spec(operation.x);
   TensorSpec y = blocked_spec(x.dims);
   Rows rows;
@@ -132,8 +135,8 @@ TensorId append_plain(Program& program, Operation operation, const Dims& dims, s
 TensorId append_per_channel(Program& program, Operation operation, bool single) {
   const TensorSpec x = program.spec(operation.x);
   if (x.layout == Layout::blocked) {
-    return append_blocked(program, std::move(operation), single ? Spread::one : Spread::lanes, single ? 0 : channel_block,
-                          false);
+    const Spread spread = single ? Spread::one : Spread::lanes;
+    return append_blocked(program, std::move(operation), spread, single ? 0 : channel_block, false);
   }
   std::vector<int64_t> strides(x.dims.size(), 0);
   if (!single) strides[1] = 1;

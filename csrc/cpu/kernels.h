@@ -70,6 +70,16 @@ struct ContractionOperands {
 
 using ContractionKernel = void(const ContractionArgs&, const ContractionOperands&, int64_t task);
 
+// conv2d_winograd: a problem's rows are tiles of outputs, its weights (panels, points, k, 16).
+struct WinogradArgs {
+  const Contraction* problems;
+  const ContractionTask* tasks;
+  int64_t IH, IW, OH, OW, PT, PL, tiles_h, tiles_w, x_plane_stride, y_plane_stride;
+  int64_t total_panels, last_panel_lanes;
+  const float* bias;  // (total_panels * 16) or null
+  ActivationSpec activation;
+};
+
 struct PackPanelArgs {  // gemm's op(b), plain, into panels of 16 columns: scale * b[k, column]
   int64_t k, columns, ldb;
   bool transposed;  // b is (N, K)
@@ -206,6 +216,8 @@ struct Kernels {
   ContractionKernel* conv2d_pointwise;    // 1x1, stride 1, no padding: x is read in place
   ContractionKernel* conv2d_direct;       // any taps; rows of x are packed slice by slice
   ContractionKernel* conv2d_interleaved;  // few input channels: x (plain or blocked) is packed as (kh, kw, c)
+  void (*conv2d_winograd_2x2)(const WinogradArgs&, const ContractionOperands&, int64_t task);
+  void (*conv2d_winograd_4x4)(const WinogradArgs&, const ContractionOperands&, int64_t task);
   ContractionKernel* gemm_rows;           // x plain (M, K), row-major
   ContractionKernel* gemm_columns;        // x plain (K, M), row-major
   void (*gemm_pack_panel)(const PackPanelArgs&, const float* b, float* packed, int64_t panel);

@@ -40,8 +40,8 @@ inline MapOperands map_operands(const Operand* inputs, const Operand* outputs, f
 
 template <class Args, class Owned>
 TensorId append_map(Program& program, const char* algorithm, Args args, Owned owned,
-                    void (*kernel)(const Args&, const MapOperands&, int64_t), const Units& units, TensorId x, TensorSpec y,
-                    size_t scratch_floats = 0, double flops = 0) {
+                    void (*kernel)(const Args&, const MapOperands&, int64_t), const Units& units, TensorId x,
+                    TensorSpec y, size_t scratch_floats = 0, double flops = 0) {
   auto plan = make_plan(algorithm, args, std::move(owned), kernel, map_operands, tasks_of(units));
   plan->bytes = payload(program.spec(x)) + payload(y);
   plan->flops = flops;

@@ -122,9 +122,10 @@ TensorId CpuBackend::avg_pool2d(Program& program, TensorId x, const AveragingWin
   for (int64_t oh = 0; oh < OH; ++oh) window_rows += owned.end_h[oh] - owned.begin_h[oh];
   for (int64_t ow = 0; ow < OW; ++ow) window_columns += owned.end_w[ow] - owned.begin_w[ow];
   args.rows = cut(from.dims[0] * args.blocks * OH, row_floats(window_rows / std::max<int64_t>(OH, 1), args.IW, OW));
-  const double flops = static_cast<double>(from.dims[0] * from.dims[1]) * window_rows * static_cast<double>(window_columns);
-  return append_map(program, OH * OW == 1 ? "global" : "blocked", args, std::move(owned), kernels().avg_pool2d, args.rows,
-                    x, std::move(y), static_cast<size_t>(args.IW * channel_block), flops);
+  const double flops = 1.0 * from.dims[0] * from.dims[1] * window_rows * window_columns;
+  const char* algorithm = OH * OW == 1 ? "global" : "blocked";
+  return append_map(program, algorithm, args, std::move(owned), kernels().avg_pool2d, args.rows, x, std::move(y),
+                    static_cast<size_t>(args.IW * channel_block), flops);
 }
 
 TensorId CpuBackend::max_unpool2d(Program& program, TensorId x, TensorId indices, const Dims& y_dims) const {

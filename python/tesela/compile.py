@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from . import _core
+from .arguments import integer
 from .graph import Graph
 from .operators import TABLE, Dims
 from .ops import check_array
 from .passes import optimize
+
+_MOST_THREADS = 4096
 
 
 class CompiledNetwork:
@@ -32,12 +35,18 @@ class CompiledNetwork:
         *,
         device: str = "cpu",
         threads: int | None = None,
+        accuracy: str = "default",
     ):
-        if threads is not None and threads < 1:
-            raise ValueError(f"compile: expected threads of at least 1, got {threads}")
+        if threads is not None and not 1 <= integer("compile", "threads", threads) <= _MOST_THREADS:
+            raise ValueError(f"compile: expected threads from 1 to {_MOST_THREADS}, got {threads}")
+        unknown = [name for name in outputs if name not in graph.dims]
+        if isinstance(outputs, str) or not outputs or unknown or len(set(outputs)) < len(outputs):
+            known = ", ".join(graph.dims)
+            raise ValueError(f"compile: expected outputs as a list of different layers among {known}, got {outputs!r}")
         self.name = graph.name
         self.threads = threads
         self.device = device
+        self.accuracy = accuracy
         self.isa = _core.selected_isa()
         self.input_dims = {name: tuple(dims) for name, dims in inputs.items()}
         sizes = graph.infer_all(self.input_dims)
@@ -46,7 +55,7 @@ class CompiledNetwork:
 
     def _lower(self, graph: Graph, parameters: Mapping[str, np.ndarray]) -> _core.Program:
         graph, constants = optimize(graph, dict(parameters))
-        program = _core.Program(self.device)
+        program = _core.Program(self.device, self.accuracy)
         values: dict[str, int] = {name: program.input(self.input_dims[name]) for name in graph.inputs}
         for node in graph.nodes:
             program.set_label(node.outputs[0], node.op)
@@ -73,17 +82,21 @@ class CompiledNetwork:
                 raise ValueError(f"{self.name}: expected {name} of shape {dims}, got {array.shape}")
         if out is None:
             return list(arrays), [np.empty(d, t) for d, t in zip(self.output_dims.values(), self._dtypes, strict=True)]
-        outs = [out] if isinstance(out, np.ndarray) else list(out)
+        outs = list(out) if isinstance(out, (tuple, list)) else [out]
         if len(outs) != len(self.output_dims):
             raise ValueError(f"{self.name}: expected {len(self.output_dims)} arrays in out, got {len(outs)}")
+        taken = list(arrays)
         for (name, dims), dtype, array in zip(self.output_dims.items(), self._dtypes, outs, strict=True):
             check_array(self.name, f"out ({name})", array, dtype)
-            if array.shape != dims or not array.flags.writeable:
+            if array.shape != dims:
+                raise ValueError(f"{self.name}: expected out ({name}) of shape {dims}, got {array.shape}")
+            if not array.flags.writeable:
+                raise ValueError(f"{self.name}: expected out ({name}) to be writable, got a read-only array")
+            if any(np.may_share_memory(array, other) for other in taken):
                 raise ValueError(
-                    f"{self.name}: expected out ({name}) writable, of shape {dims}, got shape {array.shape}"
+                    f"{self.name}: expected out ({name}) in memory of its own, got memory of an input or another output"
                 )
-            if any(np.may_share_memory(array, x) for x in arrays):
-                raise ValueError(f"{self.name}: out ({name}) shares memory with an input")
+            taken.append(array)
         return list(arrays), outs
 
     def __call__(self, *arrays: np.ndarray, out: Any = None) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _core, report, weights
+from .arguments import pair
 from .compile import CompiledNetwork
 from .graph import Graph
 from .operators import Dims
@@ -40,8 +41,7 @@ class Network:
         self._compiled: dict[Any, CompiledNetwork] = {}
 
     def __repr__(self) -> str:
-        count = sum(p.size for p in self.parameters.values())
-        return f"Network({self.graph.name!r}, {len(self.graph.nodes)} layers, {count:,} parameters)"
+        return f"Network({self.graph.name!r}, {len(self.graph.nodes)} layers, {self.summary().parameters:,} parameters)"
 
     # ------------------------------------------------------------------------------------------------------- running
 
@@ -51,6 +51,11 @@ class Network:
 
     def extract(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         """The values of the named layers: deep features. Names as in summary()."""
+        if isinstance(names, str) or not isinstance(names, Sequence):
+            raise TypeError(f"{self.graph.name}: expected names as a list of layers, got {names!r}")
+        names = list(dict.fromkeys(names))
+        if not names:
+            return {}
         unknown = [name for name in names if name not in self.graph.dims]
         if unknown:
             raise ValueError(
@@ -75,8 +80,8 @@ class Network:
         device     "cpu"; "cuda" raises DeviceError where it cannot be had; "auto" takes the best there is
         threads    used by each call; None follows set_num_threads
         precision  "float32"
-        accuracy   "strict" forbids algorithms that round more than direct float32 sums, "default" allows about twice
-                   that, "fast" more. So far every kernel sums directly, so the three give the same bits.
+        accuracy   "strict" sums every convolution directly in float32; "default" allows algorithms with about twice that
+                   rounding error (Winograd's F(2, 3) and F(4, 3)); "fast" allows more, and so far means the same
         image_size (H, W) other than the network's own, for networks that take any
         outputs    names of layers to return instead of the network's outputs
         """
@@ -88,11 +93,13 @@ class Network:
             raise ValueError(f"compile: expected batch as an integer of at least 1, got {batch!r}")
         if device == "auto":
             device = _core.devices()[-1]
+        if image_size is not None:
+            image_size = pair("compile", "image_size", image_size)
         inputs = {}
         for name, dims in self.graph.inputs.items():
             inputs[name] = (int(batch), *(dims if image_size is None else (dims[0], *image_size)))
-        names = list(self.graph.outputs if outputs is None else outputs)
-        return CompiledNetwork(self.graph, self.parameters, inputs, names, device=device, threads=threads)
+        names = self.graph.outputs if outputs is None else outputs
+        return CompiledNetwork(self.graph, self.parameters, inputs, names, device=device, threads=threads, accuracy=accuracy)
 
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
         """The same on reference.py in float64, node by node: slow, and what the fast answer should be."""

@@ -6,7 +6,7 @@
 // value for the row, or 16 values repeated, which is how a channel block of one pixel meets a blocked plane. A task is
 // a range of pieces of rows. A piece stays in L1 while an activation other than ReLU goes over it a second time.
 // In a last channel block that is not full the lanes past C are cleared, since f(0) or NaN may have come there.
-// Limits: rows are short, and slow, where two plain tensors broadcast along their last dimension by turns.
+// Limits: two plain tensors whose dimensions broadcast by turns leave short rows, each found by its coordinates.
 
 #include "declarations.h"
 #include "rows.h"

@@ -3,9 +3,9 @@
 //   blocked[n, c / 16, p, c % 16] = plain[n, c, p],  p = h * W + w
 //   y[n, c, h*r + i, w*r + j] = x[n, c*r*r + i*r + j, h, w]
 //
-// convert: a task is a range of strips of pixels of one block. 8 x 8 tiles are transposed in registers (a build for
-// AVX-512 too: this is bound by memory), 16 pixels at a time, so that a cache line of a plain row is used up at once
-// although the 16 rows often share a set of the L1 cache. The generic build and the last pixels go one by one.
+// convert: a task is a range of strips of pixels of one block. Tiles of 8 x 8 (generic 4 x 4; AVX-512 too has 8 x 8, as
+// memory is the limit) are transposed in registers, 16 pixels at a time, so that a cache line of a plain row is used up
+// at once although the 16 rows often share a set of the L1 cache. The last pixels of a strip go one by one.
 // pixel_shuffle: plain tensors, a task is a range of output rows; each interleaves r input rows.
 
 #include "declarations.h"
@@ -16,12 +16,15 @@ namespace {
 
 // ----------------------------------------------------------------------------------------------------- transpose
 
+// transpose_tile: to[j * to_stride + i] = from[i * from_stride + j] for i and j below `tile`. Rows of `from` at or past
+// in_rows are taken as zero, rows of `to` at or past out_rows are not written.
+
 #if defined(TESELA_ISA_avx2) || defined(TESELA_ISA_avx512)
 
-// to[j * to_stride + i] = from[i * from_stride + j] for an 8 x 8 tile. Rows of `from` at or past in_rows are taken as
-// zero, rows of `to` at or past out_rows are not written.
-TESELA_INLINE void transpose_8x8(const float* from, int64_t from_stride, int64_t in_rows, float* to, int64_t to_stride,
-                                 int64_t out_rows) {
+constexpr int64_t tile = 8;
+
+TESELA_INLINE void transpose_tile(const float* from, int64_t from_stride, int64_t in_rows, float* to, int64_t to_stride,
+                                  int64_t out_rows) {
   __m256 r[8], t[8];
   TESELA_UNROLL(8)
   for (int i = 0; i < 8; ++i) r[i] = i < in_rows ? _mm256_loadu_ps(from + i * from_stride) : _mm256_setzero_ps();
@@ -48,13 +51,41 @@ TESELA_INLINE void transpose_8x8(const float* from, int64_t from_stride, int64_t
   }
 }
 
-// Both return how many of the pixels they did: whole groups of 8.
+#else
+
+constexpr int64_t tile = 4;
+
+TESELA_INLINE void transpose_tile(const float* from, int64_t from_stride, int64_t in_rows, float* to, int64_t to_stride,
+                                  int64_t out_rows) {
+  typedef float quad __attribute__((vector_size(16)));
+  quad r[4] = {};
+  TESELA_UNROLL(4)
+  for (int i = 0; i < 4; ++i) {
+    if (i < in_rows) __builtin_memcpy(&r[i], from + i * from_stride, sizeof r[i]);
+  }
+  const quad low01 = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
+  const quad low23 = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+  const quad high01 = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+  const quad high23 = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+  r[0] = __builtin_shufflevector(low01, low23, 0, 1, 4, 5);
+  r[1] = __builtin_shufflevector(low01, low23, 2, 3, 6, 7);
+  r[2] = __builtin_shufflevector(high01, high23, 0, 1, 4, 5);
+  r[3] = __builtin_shufflevector(high01, high23, 2, 3, 6, 7);
+  TESELA_UNROLL(4)
+  for (int i = 0; i < 4; ++i) {
+    if (i < out_rows) __builtin_memcpy(to + i * to_stride, &r[i], sizeof r[i]);
+  }
+}
+
+#endif
+
+// Both do the pixels that fill whole tiles and return how many.
 int64_t transpose_to_blocked(const float* x, int64_t x_stride, int64_t channels, float* y, int64_t pixels) {
-  const int64_t whole = pixels / 8 * 8;
+  const int64_t whole = pixels / tile * tile;
   for (int64_t group = 0; group < whole; group += 16) {
-    for (int64_t c = 0; c < 16; c += 8) {
-      for (int64_t p = group; p < smaller(group + 16, whole); p += 8) {
-        transpose_8x8(x + c * x_stride + p, x_stride, channels - c, y + p * 16 + c, 16, 8);
+    for (int64_t c = 0; c < 16; c += tile) {
+      for (int64_t p = group; p < smaller(group + 16, whole); p += tile) {
+        transpose_tile(x + c * x_stride + p, x_stride, channels - c, y + p * 16 + c, 16, tile);
       }
     }
   }
@@ -62,23 +93,16 @@ int64_t transpose_to_blocked(const float* x, int64_t x_stride, int64_t channels,
 }
 
 int64_t transpose_to_plain(const float* x, int64_t channels, float* y, int64_t y_stride, int64_t pixels) {
-  const int64_t whole = pixels / 8 * 8;
+  const int64_t whole = pixels / tile * tile;
   for (int64_t group = 0; group < whole; group += 16) {
-    for (int64_t c = 0; c < channels; c += 8) {
-      for (int64_t p = group; p < smaller(group + 16, whole); p += 8) {
-        transpose_8x8(x + p * 16 + c, 16, 8, y + c * y_stride + p, y_stride, channels - c);
+    for (int64_t c = 0; c < channels; c += tile) {
+      for (int64_t p = group; p < smaller(group + 16, whole); p += tile) {
+        transpose_tile(x + p * 16 + c, 16, tile, y + c * y_stride + p, y_stride, channels - c);
       }
     }
   }
   return whole;
 }
-
-#else
-
-int64_t transpose_to_blocked(const float*, int64_t, int64_t, float*, int64_t) { return 0; }
-int64_t transpose_to_plain(const float*, int64_t, float*, int64_t, int64_t) { return 0; }
-
-#endif
 
 // ---------------------------------------------------------------------------------------------------- interleave
 
@@ -97,7 +121,8 @@ struct Strip {
 TESELA_INLINE Strip strip_of(const cpu::ConvertArgs& args, int64_t unit) {
   const PlaneRow at = plane_row(unit, args.blocks, args.strips);
   const int64_t first = at.row * args.strip;
-  return {at.n, at.block, first, smaller(args.strip, args.pixels - first), smaller<int64_t>(16, args.C - at.block * 16)};
+  const int64_t pixels = smaller(args.strip, args.pixels - first);
+  return {at.n, at.block, first, pixels, smaller<int64_t>(16, args.C - at.block * 16)};
 }
 
 }  // namespace

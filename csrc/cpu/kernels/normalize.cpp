@@ -3,8 +3,8 @@
 //   y[c] = x[c] / (k + scale * sum over c' in [c - before, c + after], 0 <= c' < C, of x[c']^2)^beta
 //   y[i] = exp(x[i] - m) / s,  or  (x[i] - m) - log(s),  with m = max x and s = sum of exp(x - m)
 //
-// local_response_norm: a task is a range of tiles of pixels. The squares of a tile's pixels are laid out in scratch with
-// their channels in one line and zeros at both ends, so that a vector's neighbours are plain loads at an offset.
+// local_response_norm: a task is a range of tiles of pixels. The squares of a tile's pixels are laid out in scratch
+// with their channels in one line and zeros at both ends, so that a vector's neighbours are plain loads at an offset.
 // The power is roots for beta = 0.75, 0.5 and 1, and powf, lane by lane, for any other beta.
 //
 // softmax_rows: the reduced dimension is the last; a task is a range of rows. softmax_columns: it is not; a task is a
@@ -38,7 +38,8 @@ TESELA_INLINE vfloat raised(vfloat d, float beta) {
 
 // One tile: `pixels` pixels of all blocks of one image, squares already in scratch.
 template <Power power>
-void normalize_tile(const cpu::LocalResponseNormArgs& args, const float* x, const float* squares, float* y, int64_t pixels) {
+void normalize_tile(const cpu::LocalResponseNormArgs& args, const float* x, const float* squares, float* y,
+                    int64_t pixels) {
   const vfloat k = set1(args.k), scale = set1(args.scale);
   for (int64_t block = 0; block < args.blocks; ++block) {
     const bool last = block == args.blocks - 1;

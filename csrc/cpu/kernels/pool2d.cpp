@@ -81,6 +81,7 @@ TESELA_INLINE vfloat reduce_pixels(const float* x, int64_t pixel_stride, int64_t
 
 // The taps k of [0, taps) for which origin + k * dilation lies in [0, size).
 TESELA_INLINE Range taps_inside(int64_t origin, int64_t taps, int64_t dilation, int64_t size) {
+  if (origin >= 0 && origin + (taps - 1) * dilation < size) return {0, taps};  // nearly always; divisions are slow
   const int64_t begin = origin >= 0 ? 0 : (-origin + dilation - 1) / dilation;
   const int64_t end = origin >= size ? 0 : smaller(taps, (size - 1 - origin) / dilation + 1);
   return {begin, end};
@@ -128,17 +129,18 @@ void max_pool2d_indices(const cpu::MaxPool2dArgs& args, const cpu::MaxPool2dIndi
     for (int64_t ow = 0; ow < args.OW; ++ow) {
       const int64_t iw = ow * args.SW - args.PL;
       const Range kw = taps_inside(iw, args.KW, args.DW, args.IW);
-      float best = -__builtin_inff();
-      int64_t best_at = -1;  // stays when the window holds only padding
+      const bool some = kh.begin < kh.end && kw.begin < kw.end;
+      int64_t best = some ? (ih + kh.begin * args.DH) * args.IW + iw + kw.begin * args.DW : -1;
       for (int64_t h = kh.begin; h < kh.end; ++h) {
         for (int64_t w = kw.begin; w < kw.end; ++w) {
           const int64_t here = (ih + h * args.DH) * args.IW + iw + w * args.DW;
-          const float value = x[here];
-          if (value > best || value != value || best_at < 0) best = value, best_at = here;
+          // Arithmetic, not a branch: which tap wins is as good as random.
+          const int64_t wins = (x[here] > x[best]) | (x[here] != x[here]);
+          best += (here - best) * wins;
         }
       }
-      operands.y[unit * args.OW + ow] = best;
-      operands.indices[unit * args.OW + ow] = best_at;
+      operands.y[unit * args.OW + ow] = some ? x[best] : -__builtin_inff();
+      operands.indices[unit * args.OW + ow] = best;
     }
   }
 }

@@ -7,7 +7,7 @@
 //
 // Lanes are independent and no table is read. Coefficients are minimax fits of this project, rounded to float, for the
 // relative error of the whole function; each truncation stays below 0.1 ulp. Limits: NaN and infinities come out as
-// the C functions have them; exp underflows gradually to 0 and overflows to infinity where expf does.
+// the C functions have them; exp overflows where expf does and underflows gradually, unless the thread is set to flush.
 
 #pragma once
 
@@ -43,18 +43,19 @@ TESELA_INLINE Exponent reduced_exp(vfloat x) {
 // min and max return their second operand when it is NaN. Past these bounds the result is infinity or 0 anyway.
 TESELA_INLINE vfloat clamped_for_exp(vfloat x) { return max(set1(-105.0f), min(set1(89.0f), x)); }
 
-TESELA_INLINE vfloat exp(vfloat x) {
-  const Exponent e = reduced_exp(clamped_for_exp(x));
-  // Two factors, because 2^n itself may lie outside the normal numbers.
+// Two factors, because 2^n itself may lie outside the normal numbers.
+TESELA_INLINE vfloat value_of(Exponent e) {
   const vfloat half = nearest(e.n * set1(0.5f));
   return (set1(1.0f) + e.tail) * exp2_integer(half) * exp2_integer(e.n - half);
 }
 
+TESELA_INLINE vfloat exp(vfloat x) { return value_of(reduced_exp(clamped_for_exp(x))); }
+
 TESELA_INLINE vfloat expm1(vfloat x) {
   const vfloat clamped = clamped_for_exp(x);
-  const vfloat whole = exp(clamped) - set1(1.0f);
+  const Exponent e = reduced_exp(clamped);
   // Below ln 2 / 2 the subtraction would cancel; there n = 0 and the tail is the answer.
-  return select(absolute(clamped) < set1(0.34f), reduced_exp(clamped).tail, whole);
+  return select(absolute(clamped) < set1(0.34f), e.tail, value_of(e) - set1(1.0f));
 }
 
 TESELA_INLINE vfloat sigmoid(vfloat x) { return set1(1.0f) / (set1(1.0f) + exp(zero() - x)); }

@@ -1,0 +1,29 @@
+// What the planners of conv2d's algorithms share.
+
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "contraction.h"
+
+namespace tesela::cpu {
+
+struct Conv2dRequest {
+  const Conv2dShape& s;
+  const float* weight;
+  const float* bias;
+  ActivationSpec activation;
+};
+
+// A run of output panels that read the same blocks of input channels: all of them without groups.
+struct ChannelRun {
+  int64_t panel, panels, ic_block, ic_blocks;
+};
+std::vector<ChannelRun> channel_runs(const Conv2dShape& s);
+
+// 4 for F(4, 3), 2 for F(2, 3), 0 where direct sums are estimated to be faster or Winograd does not apply.
+int winograd_tile(const Conv2dShape& s);
+std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& r, int m, const TensorSpec& x, const TensorSpec& y, bool has_residual);
+
+}  // namespace tesela::cpu

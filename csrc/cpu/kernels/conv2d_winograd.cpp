@@ -1,0 +1,243 @@
+// conv2d, 3x3, stride 1, by Winograd's minimal filtering F(m, 3): m x m outputs from (m + 2)^2 products instead of 9 m^2.
+//
+//   y = A^T [ (G w G^T) . (B^T x B) ] A      x a tile of (m+2) x (m+2) pixels, summed over input channels before A
+//
+// G w G^T is done once, in double, by the planner (../conv2d_winograd.cpp, which also says where the matrices come from).
+// A task takes a few tiles and some output panels. It transforms its tiles for all input channels into scratch, laid out
+// so that one point of the transform is the packed form of contraction.h; then, panel by panel, it runs one product of
+// (tiles x channels) for each of the points and transforms the sums back, adding bias and residual. Scratch is sized to
+// stay in L2, so nothing but input, weights and output leaves the core. A lane is a channel throughout.
+//
+// Limits: one rounding more per transform; about twice the error of direct sums for m = 4, less than it for m = 2.
+
+#include "contraction.h"
+#include "vector_math.h"
+
+namespace tesela::TESELA_ISA {
+namespace {
+
+using cpu::WinogradArgs;
+
+// ----------------------------------------------------------------------------------------------------- transforms
+
+// F(2, 3): points 0, 1, -1 and infinity.
+struct F2 {
+  static constexpr int m = 2, n = 4;
+  TESELA_INLINE static void input(const vfloat (&d)[n], vfloat (&t)[n]) {
+    t[0] = d[2] - d[0];
+    t[1] = d[1] + d[2];
+    t[2] = d[2] - d[1];
+    t[3] = d[3] - d[1];
+  }
+  TESELA_INLINE static void output(const vfloat (&s)[n], vfloat (&y)[m]) {
+    y[0] = (s[0] + s[1]) + s[2];
+    y[1] = (s[1] - s[2]) + s[3];
+  }
+};
+
+// F(4, 3): points 0, +-p, +-q and infinity, p = 5/8, q = 3/2: exact in float32, and half the error of 0, +-1, +-2.
+struct F4 {
+  static constexpr int m = 4, n = 6;
+  static constexpr float p = 0.625f, q = 1.5f, pp = p * p, qq = q * q;
+  TESELA_INLINE static void input(const vfloat (&d)[n], vfloat (&t)[n]) {
+    const vfloat even_p = d[4] - set1(qq) * d[2], odd_p = set1(p) * (d[3] - set1(qq) * d[1]);
+    const vfloat even_q = d[4] - set1(pp) * d[2], odd_q = set1(q) * (d[3] - set1(pp) * d[1]);
+    t[0] = fma(set1(pp * qq), d[0], d[4] - set1(pp + qq) * d[2]);
+    t[1] = even_p + odd_p;
+    t[2] = even_p - odd_p;
+    t[3] = even_q + odd_q;
+    t[4] = even_q - odd_q;
+    t[5] = fma(set1(pp * qq), d[1], d[5] - set1(pp + qq) * d[3]);
+  }
+  TESELA_INLINE static void output(const vfloat (&s)[n], vfloat (&y)[m]) {
+    const vfloat sum_p = s[1] + s[2], difference_p = s[1] - s[2];
+    const vfloat sum_q = s[3] + s[4], difference_q = s[3] - s[4];
+    y[0] = (s[0] + sum_p) + sum_q;
+    y[1] = fma(set1(p), difference_p, set1(q) * difference_q);
+    y[2] = fma(set1(pp), sum_p, set1(qq) * sum_q);
+    y[3] = fma(set1(p * pp), difference_p, set1(q * qq) * difference_q) + s[5];
+  }
+};
+
+// x: the tile's first pixel in a plane `row_stride` floats wide; v: the tile in the first point.
+template <class F>
+TESELA_INLINE void transform_input(const float* x, int64_t row_stride, float* v, int64_t point_stride) {
+  constexpr int n = F::n;
+  vfloat rows[n][n], from[n], to[n];
+  for (int c = 0; c < n; ++c) {
+    for (int r = 0; r < n; ++r) from[r] = load(x + r * row_stride + c * 16);
+    F::input(from, to);
+    for (int r = 0; r < n; ++r) rows[r][c] = to[r];
+  }
+  for (int r = 0; r < n; ++r) {
+    F::input(rows[r], to);
+    for (int c = 0; c < n; ++c) store(v + (r * n + c) * point_stride, to[c]);
+  }
+}
+
+template <class F>
+TESELA_INLINE void transform_output(const float* sums, int64_t point_stride, vfloat (&y)[F::m][F::m]) {
+  constexpr int n = F::n, m = F::m;
+  vfloat rows[m][n], from[n], to[m];
+  for (int c = 0; c < n; ++c) {
+    for (int r = 0; r < n; ++r) from[r] = load(sums + (r * n + c) * point_stride);
+    F::output(from, to);
+    for (int r = 0; r < m; ++r) rows[r][c] = to[r];
+  }
+  for (int r = 0; r < m; ++r) F::output(rows[r], y[r]);
+}
+
+// ---------------------------------------------------------------------------------------------------------- a task
+
+struct Place {  // of a tile
+  int64_t image, h, w;  // first output pixel
+};
+
+template <class F>
+struct Task {
+  const WinogradArgs& args;
+  const ContractionOperands& io;
+  const Contraction& problem;
+  int64_t begin, tiles;  // first tile, and how many
+  float* v;              // (n * n, ic_blocks, tiles, 16)
+  float* sums;           // (panels of one pass, n * n, tiles, 16)
+  float* patch;          // (n, n, 16), for tiles that reach into the padding
+  TileRow* rows;
+
+  static constexpr int m = F::m, n = F::n, points = n * n;
+
+  Place place(int64_t tile) const {
+    const int64_t index = begin + tile, plane = args.tiles_h * args.tiles_w;
+    return {index / plane, index % plane / args.tiles_w * m, index % args.tiles_w * m};
+  }
+
+  void input_transform() const {
+    const int64_t point_stride = problem.ic_blocks * tiles * 16;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const Place p = place(t);
+      const int64_t h = p.h - args.PT, w = p.w - args.PL;
+      const bool inside = h >= 0 && w >= 0 && h + n <= args.IH && w + n <= args.IW;
+      const float* plane = io.x + p.image * io.x_image_stride + problem.ic_block * args.x_plane_stride;
+      for (int64_t block = 0; block < problem.ic_blocks; ++block, plane += args.x_plane_stride) {
+        const float* x = plane + (h * args.IW + w) * 16;
+        int64_t row_stride = args.IW * 16;
+        if (!inside) {
+          copy_patch(plane, h, w);
+          x = patch;
+          row_stride = n * 16;
+        }
+        for (int lane = 0; lane < 16; lane += lanes) {
+          transform_input<F>(x + lane, row_stride, v + (block * tiles + t) * 16 + lane, point_stride);
+        }
+      }
+    }
+  }
+
+  void copy_patch(const float* plane, int64_t h, int64_t w) const {
+    for (int r = 0; r < n; ++r) {
+      for (int c = 0; c < n; ++c) {
+        const bool inside = h + r >= 0 && h + r < args.IH && w + c >= 0 && w + c < args.IW;
+        for (int lane = 0; lane < 16; lane += lanes) {
+          store(patch + (r * n + c) * 16 + lane, inside ? load(plane + ((h + r) * args.IW + w + c) * 16 + lane) : zero());
+        }
+      }
+    }
+  }
+
+  // One product per point, for `width` panels from `panel` of the problem on.
+  void multiply(int64_t panel, int width) const {
+    static constexpr ContractionArgs bare = {.plain_output = true, .residual_scale = 1.0f};
+    const Cut cut(tiles);
+    for (int point = 0; point < points; ++point) {
+      Tile tile{};
+      tile.k = problem.ic_blocks * 16;
+      tile.a_block_stride = tiles * 16;
+      tile.w = problem.w + panel * problem.panel_stride + point * tile.k * 16;
+      tile.w_panel_stride = problem.panel_stride;
+      tile.y = sums + point * tiles * 16;
+      tile.y_panel_stride = points * tiles * 16;
+      tile.first = tile.last = true;
+      tile.lanes_in_last = 16;
+      for (int64_t i = 0; i < cut.tiles; ++i) {
+        const int64_t row = cut.begin(i);
+        tile.a = v + (point * problem.ic_blocks * tiles + row) * 16;
+        tile.rows = rows + row;
+        tile_functions[cut.begin(i + 1) - row - 1][width / 2](bare, tile);
+      }
+    }
+  }
+
+  void output_transform(int64_t panel, int slot) const {
+    const int64_t output_panel = problem.panel + panel;
+    const int lanes_kept = output_panel + 1 == args.total_panels ? static_cast<int>(args.last_panel_lanes) : 16;
+    const float* bias = args.bias ? args.bias + output_panel * 16 : nullptr;
+    const bool relu = args.activation.kind == Activation::relu, other = !relu && args.activation.kind != Activation::none;
+    for (int64_t t = 0; t < tiles; ++t) {
+      const Place p = place(t);
+      const int rows_kept = static_cast<int>(smaller<int64_t>(m, args.OH - p.h));
+      const int columns_kept = static_cast<int>(smaller<int64_t>(m, args.OW - p.w));
+      const int64_t pixel = output_panel * args.y_plane_stride + (p.h * args.OW + p.w) * 16;
+      float* y = io.y + p.image * io.y_image_stride + pixel;
+      const float* residual = io.residual ? io.residual + p.image * io.residual_image_stride + pixel : nullptr;
+      for (int lane = 0; lane < 16; lane += lanes) {
+        vfloat tile[m][m];
+        transform_output<F>(sums + (slot * points * tiles + t) * 16 + lane, tiles * 16, tile);
+        const vfloat start = bias ? load(bias + lane) : zero();
+        for (int r = 0; r < rows_kept; ++r) {
+          for (int c = 0; c < columns_kept; ++c) {
+            const int64_t at = (r * args.OW + c) * 16 + lane;
+            vfloat value = tile[r][c] + start;
+            if (residual) value = value + load(residual + at);
+            if (relu) value = max(zero(), value);  // in this order a NaN passes through
+            if (lanes_kept < 16) value = keep_lanes(value, lanes_kept - lane);
+            store(y + at, value);
+          }
+        }
+      }
+      if (other) {
+        for (int r = 0; r < rows_kept; ++r) finish_row(y + r * args.OW * 16, columns_kept, lanes_kept);
+      }
+    }
+  }
+
+  // An activation other than ReLU goes over the pixels once they are stored.
+  void finish_row(float* y, int pixels, int lanes_kept) const {
+    activate(y, pixels * 16, args.activation);
+    for (int c = 0; lanes_kept < 16 && c < pixels; ++c) {
+      for (int i = lanes_kept; i < 16; ++i) y[c * 16 + i] = 0.0f;
+    }
+  }
+
+  void run(int64_t panel_begin, int64_t panel_end) const {
+    for (int64_t t = 0; t < tiles; ++t) rows[t] = {t * 16, 0};
+    input_transform();
+    const Cut cut(tiles);
+    const int widest = tile_panels(static_cast<int>((tiles + cut.tiles - 1) / cut.tiles));
+    for (int64_t panel = panel_begin; panel < panel_end;) {
+      int width = static_cast<int>(smaller<int64_t>(widest, panel_end - panel));
+      if (width == 3) width = 2;
+      multiply(panel, width);
+      for (int slot = 0; slot < width; ++slot) output_transform(panel + slot, slot);
+      panel += width;
+    }
+  }
+};
+
+template <class F>
+void winograd(const WinogradArgs& args, const ContractionOperands& io, int64_t index) {
+  const ContractionTask& task = args.tasks[index];
+  const Contraction& problem = args.problems[task.problem];
+  const int64_t tiles = task.row_end - task.row_begin;
+  TileRow* rows = reinterpret_cast<TileRow*>(io.scratch);
+  float* patch = after_rows(rows, tiles);
+  float* v = patch + F::n * F::n * 16;
+  float* sums = v + F::n * F::n * problem.ic_blocks * tiles * 16;
+  Task<F>{args, io, problem, task.row_begin, tiles, v, sums, patch, rows}.run(task.panel_begin, task.panel_end);
+}
+
+}  // namespace
+
+void conv2d_winograd_2x2(const WinogradArgs& args, const ContractionOperands& io, int64_t task) { winograd<F2>(args, io, task); }
+void conv2d_winograd_4x4(const WinogradArgs& args, const ContractionOperands& io, int64_t task) { winograd<F4>(args, io, task); }
+
+}  // namespace tesela::TESELA_ISA
