@@ -11,10 +11,8 @@ constexpr int64_t largest_extent = int64_t{1} << 31;
 [[noreturn]] void fail(const std::string& message) { throw ShapeError(message); }
 
 std::string text(int64_t value) { return std::to_string(value); }
-std::string text(Pair p) { return "(" + text(p[0]) + ", " + text(p[1]) + ")"; }
-std::string text(Padding p) {
-  return "((" + text(p[0]) + ", " + text(p[1]) + "), (" + text(p[2]) + ", " + text(p[3]) + "))";
-}
+std::string text(Pair p) { return to_string({p[0], p[1]}); }
+std::string text(Padding p) { return std::string("(").append(text(Pair{p[0], p[1]})) + ", " + text(Pair{p[2], p[3]}) + ")"; }
 
 void check_rank(const std::string& op, const std::string& operand, const Dims& dims, size_t rank, const char* layout) {
   if (dims.size() != rank) {

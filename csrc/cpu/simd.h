@@ -66,7 +66,9 @@ TESELA_INLINE vmask operator<(vfloat a, vfloat b) { return {_mm512_cmp_ps_mask(a
 TESELA_INLINE vmask operator>(vfloat a, vfloat b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ)}; }
 TESELA_INLINE vmask is_nan(vfloat a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
 TESELA_INLINE vfloat select(vmask m, vfloat yes, vfloat no) { return {_mm512_mask_blend_ps(m.v, no.v, yes.v)}; }
-TESELA_INLINE vfloat nearest(vfloat a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+TESELA_INLINE vfloat nearest(vfloat a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
 // 2^n for an integral n in [-126, 127].
 TESELA_INLINE vfloat exp2_integer(vfloat n) {
   // 1.5 * 2^23 + 127 + n has n + 127 in its low bits, and the shift drops all other bits.

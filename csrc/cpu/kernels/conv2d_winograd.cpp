@@ -146,7 +146,12 @@ struct Task {
 
   // One product per point, for `width` panels from `panel` of the problem on.
   void multiply(int64_t panel, int width) const {
-    static constexpr ContractionArgs bare = {.plain_output = true, .residual_scale = 1.0f};
+    static constexpr ContractionArgs bare = [] {  // sums as they are
+      ContractionArgs sums_only{};
+      sums_only.plain_output = true;
+      sums_only.residual_scale = 1.0f;
+      return sums_only;
+    }();
     const Cut cut(tiles);
     for (int point = 0; point < points; ++point) {
       Tile tile{};
