@@ -70,8 +70,12 @@ void check_output(const std::string& op, const Dims& x, int64_t oh, int64_t ow, 
 
 std::string to_string(const Dims& dims) {
   std::string s = "(";
-  for (size_t i = 0; i < dims.size(); ++i) s += (i ? ", " : "") + std::to_string(dims[i]);
-  return s + (dims.size() == 1 ? ",)" : ")");
+  for (size_t i = 0; i < dims.size(); ++i) {
+    if (i > 0) s += ", ";
+    s += std::to_string(dims[i]);
+  }
+  s += dims.size() == 1 ? ",)" : ")";
+  return s;
 }
 
 int64_t element_count(const Dims& dims, const std::string& what) {
