@@ -273,8 +273,17 @@ PYBIND11_MODULE(_core, m) {
   m.def("devices", &devices, "Devices that this build can use.");
   m.def("supported_isas", &cpu::supported_isas, "Instruction sets of this machine that tesela has kernels for, narrowest first.");
   m.def("selected_isa", &cpu::selected_isa, "The instruction set that new programs use.");
-  m.def("set_max_isa", &cpu::set_max_isa, "isa"_a);
+  m.def("set_max_isa", [](const py::object& isa) {
+    if (!py::isinstance<py::str>(isa)) throw py::type_error("max_isa: expected a string, got " + std::string(py::repr(isa)));
+    cpu::set_max_isa(isa.cast<std::string>());
+  }, "isa"_a);
   m.def("available_threads", &available_threads, "CPUs this process may use: affinity mask and cgroup quota.");
   m.def("num_threads", &num_threads);
-  m.def("set_num_threads", &set_num_threads, "threads"_a);
+  m.def("set_num_threads", [](int64_t threads) {
+    constexpr int64_t most = 4096;
+    if (threads < 0 || threads > most) {
+      throw ShapeError("set_num_threads: expected threads from 0 to " + std::to_string(most) + ", got " + std::to_string(threads));
+    }
+    set_num_threads(static_cast<int>(threads));
+  }, "threads"_a);
 }

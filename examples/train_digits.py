@@ -29,7 +29,7 @@ from torch import nn
 
 SIGMA = 0.3  # of the noise that the denoiser removes; clean pixels are in 0..1
 BATCH = 32
-WEIGHTS = Path(__file__).resolve().parents[1] / "python" / "tesela" / "weights"
+WEIGHTS = Path(__file__).resolve().parents[1] / "python" / "tesela" / "pretrained"
 
 # ------------------------------------------------------------------------------------------------ networks
 

@@ -17,28 +17,25 @@ from .runtime import build_info, max_isa, num_threads, set_num_threads, show_run
 
 __version__ = "0.1.0"
 
+# Submodules that are imported when first used: `import tesela` stays fast and needs NumPy only.
+_LAZY = ("image", "models", "onnx", "reference")
+
 __all__ = [
     "CompiledNetwork",
     "DeviceError",
     "Graph",
     "Network",
     "build_info",
-    "image",
     "max_isa",
-    "models",
     "num_threads",
-    "onnx",
-    "reference",
     "set_num_threads",
     "show_runtime",
+    *_LAZY,
     *_operators,
 ]
 
-_LAZY = ("image", "models", "onnx", "plot", "reference")
-
 
 def __getattr__(name: str):
-    # Submodules are imported when first used: `import tesela` stays fast and needs NumPy only.
     if name in _LAZY:
         import importlib
 

@@ -2,11 +2,13 @@
 
 pair      int or (h, w)                                        -> (h, w)
 padding   int, (h, w) or ((top, bottom), (left, right))        -> ((top, bottom), (left, right))
+number    any real number                                      -> float
 activation  None, "relu" or ("leaky_relu", 0.2)                -> None, name, or (name, parameter) where it has one
 """
 
 from __future__ import annotations
 
+import numbers
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -29,13 +31,23 @@ ACTIVATIONS: dict[str, float | None] = {
 
 
 def integer(op: str, name: str, value: Any) -> int:
-    """`value` as an int; TypeError for anything that is not a whole number by type."""
-    if not isinstance(value, (bool, np.bool_)):
-        try:
-            return operator.index(value)
-        except TypeError:
-            pass
-    raise TypeError(f"{op}: expected {name} as an integer, got {value!r}")
+    """`value` as an int of 64 bits; TypeError for anything that is not a whole number by type."""
+    try:
+        result = operator.index(value)
+    except TypeError:
+        result = None
+    if result is None or isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{op}: expected {name} as an integer, got {value!r}")
+    if not -(2**63) <= result < 2**63:
+        raise ValueError(f"{op}: expected {name} as an integer of 64 bits, got {value}")
+    return result
+
+
+def number(op: str, name: str, value: Any) -> float:
+    """`value` as a float; TypeError for anything that is not a real number by type."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return float(value)
+    raise TypeError(f"{op}: expected {name} as a number, got {value!r}")
 
 
 def pair(op: str, name: str, value: Any) -> tuple[int, int]:
@@ -90,7 +102,11 @@ Activation = None | str | tuple[str, float]
 def activation(op: str, value: Any) -> Activation:
     if value is None:
         return None
-    name, parameter = (value, None) if isinstance(value, str) else value
+    if isinstance(value, str):
+        value = value, None
+    if not isinstance(value, (tuple, list)) or len(value) != 2 or not isinstance(value[0], str):
+        raise TypeError(f"{op}: expected activation as None, a name or (name, parameter), got {value!r}")
+    name, parameter = value
     if name not in ACTIVATIONS:
         raise ValueError(f"{op}: unknown activation {name!r}; known are {', '.join(ACTIVATIONS)}")
     default = ACTIVATIONS[name]
@@ -98,4 +114,4 @@ def activation(op: str, value: Any) -> Activation:
         if parameter is not None:
             raise ValueError(f"{op}: activation {name!r} takes no parameter, got {parameter!r}")
         return name
-    return name, float(default if parameter is None else parameter)
+    return name, default if parameter is None else number(op, f"the parameter of activation {name!r}", parameter)

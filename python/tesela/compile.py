@@ -58,7 +58,7 @@ class CompiledNetwork:
         program = _core.Program(self.device, self.accuracy)
         values: dict[str, int] = {name: program.input(self.input_dims[name]) for name in graph.inputs}
         for node in graph.nodes:
-            program.set_label(node.outputs[0], node.op)
+            program.set_label(node.name, node.op)
             operands: dict[str, Any] = {
                 operand: [values[v] for v in value] if isinstance(value, list) else values[value]
                 for operand, value in node.inputs.items()

@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from . import reference
+from . import _core, reference
 from .arguments import integer, pair
-from .operators import TABLE, Dims
+from .operators import TABLE, Dims, Operator
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,21 @@ class Graph:
     outputs: list[str] = field(default_factory=list)
     parameters: dict[str, Parameter] = field(default_factory=dict)
     dims: dict[str, Dims] = field(default_factory=dict)  # of every value, for a batch of one
+    indices: set[str] = field(default_factory=set)  # values that are positions, int64, and not numbers
 
     # ------------------------------------------------------------------------------------------------------ building
 
     def input(self, name: str, dims: Sequence[int]) -> str:
         """An input of the network; dims are those of one image, (C, H, W)."""
         self._check_new(name)
-        self.inputs[name] = tuple(integer("input", "dims", d) for d in dims)
-        self.dims[name] = (1, *self.inputs[name])
+        if not isinstance(dims, Sequence):
+            raise TypeError(f"input {name!r}: expected dims as a sequence of integers, got {dims!r}")
+        dims = tuple(integer(f"input {name!r}", "dims", d) for d in dims)
+        if min(dims, default=1) < 1:
+            raise ValueError(f"input {name!r}: expected sizes of at least 1, got {dims}")
+        _core.element_count((1, *dims), f"input {name!r}")
+        self.inputs[name] = dims
+        self.dims[name] = (1, *dims)
         return name
 
     def output(self, *values: str) -> None:
@@ -90,26 +97,24 @@ class Graph:
         if operator is None:
             raise ValueError(f"layer {name!r}: unknown operator {op!r}")
         self._check_new(name)
-        operands = {t.rstrip("*"): v for t, v in zip(operator.tensors, inputs, strict=False) if v is not None}
-        operands = {operand: list(v) if isinstance(v, (list, tuple)) else v for operand, v in operands.items()}
+        operands = self._in_layer(name, self._operands, operator, inputs, parameters or {})
         names = {operand: f"{name}.{operand}" for operand in parameters or {}}
         node = Node(name, op, operands, names, self._in_layer(name, operator.attributes, **attributes))
-        for value in node.values():
-            self._check_known(value, name)
         for operand, parameter in (parameters or {}).items():
             self.parameters[names[operand]] = parameter
         sizes = self._in_layer(name, lambda: self.infer(node, self.dims))
         node = replace(node, outputs=tuple(name if i == 0 else f"{name}:{i}" for i in range(len(sizes))))
         self.nodes.append(node)
         self.dims.update(zip(node.outputs, sizes, strict=True))
+        if op == "max_pool2d":
+            self.indices.update(node.outputs[1:])
         return node.outputs[0] if len(sizes) == 1 else node.outputs
 
     def conv2d(
         self, name: str, x: str, out_channels: int, kernel_size: Any, *, bias: bool = True, **attributes: Any
     ) -> str:
         """See ops.conv2d; parameters name.weight (out_channels, C / groups, KH, KW) and, with bias, name.bias."""
-        groups = attributes.get("groups", 1)
-        kernel = pair("conv2d", "kernel_size", kernel_size)
+        out_channels, kernel, groups = self._kernels(name, "conv2d", out_channels, kernel_size, attributes)
         channels = self._channels(name, x) // max(groups, 1)
         fan_in = channels * math.prod(kernel)
         parameters = {"weight": Parameter((out_channels, channels, *kernel), "he", fan_in)}
@@ -121,11 +126,15 @@ class Graph:
         self, name: str, x: str, out_channels: int, kernel_size: Any, *, bias: bool = True, **attributes: Any
     ) -> str:
         """See ops.conv_transpose2d; parameters name.weight (C, out_channels / groups, KH, KW) and name.bias."""
-        groups = attributes.get("groups", 1)
-        kernel = pair("conv_transpose2d", "kernel_size", kernel_size)
+        op = "conv_transpose2d"
+        out_channels, kernel, groups = self._kernels(name, op, out_channels, kernel_size, attributes)
+        if groups > 0 and out_channels % groups:
+            raise ValueError(
+                f"layer {name!r}: {op}: groups must divide the output channels, got {out_channels} with {groups} groups"
+            )
         channels = self._channels(name, x)
-        stride = pair("conv_transpose2d", "stride", attributes.get("stride", 1))
-        fan_in = max(1, channels // max(groups, 1) * math.prod(kernel) // math.prod(stride))
+        stride = self._in_layer(name, pair, op, "stride", attributes.get("stride", 1))
+        fan_in = max(1, channels // max(groups, 1) * math.prod(kernel) // max(math.prod(stride), 1))
         parameters = {"weight": Parameter((channels, out_channels // max(groups, 1), *kernel), "he", fan_in)}
         if bias:
             parameters["bias"] = Parameter((out_channels,))
@@ -133,7 +142,8 @@ class Graph:
 
     def linear(self, name: str, x: str, out_features: int, *, bias: bool = True, **attributes: Any) -> str:
         """See ops.linear; parameters name.weight (out_features, IN) and, with bias, name.bias."""
-        features = self._dims(name, x)[-1]
+        features = (self._dims(name, x) or (0,))[-1]
+        out_features = self._in_layer(name, integer, "linear", "out_features", out_features)
         parameters = {"weight": Parameter((out_features, features), "he", features)}
         if bias:
             parameters["bias"] = Parameter((out_features,))
@@ -220,17 +230,50 @@ class Graph:
 
     # ------------------------------------------------------------------------------------------------------- helpers
 
+    def _operands(self, operator: Operator, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Operand -> value or list of values, for an operator that takes so many of these kinds."""
+        if len(inputs) > len(operator.tensors):
+            taken = ", ".join(operator.tensors)
+            raise TypeError(f"{operator.name}: expected at most {len(operator.tensors)} inputs ({taken}), got {inputs}")
+        operands: dict[str, Any] = {}
+        for tensor, value in zip(operator.tensors, inputs, strict=False):
+            if value is None:
+                continue
+            operand, several = tensor.rstrip("*"), isinstance(value, (list, tuple))
+            if several != tensor.endswith("*"):
+                expected = "a list of values" if tensor.endswith("*") else "one value"
+                raise TypeError(f"{operator.name}: expected {operand} as {expected}, got {value!r}")
+            operands[operand] = list(value) if several else value
+            for v in operands[operand] if several else [value]:
+                self._check_known(v)
+                if (v in self.indices) != (operand == "indices"):
+                    expected = "the positions that max_pool2d returns" if operand == "indices" else "numbers"
+                    raise TypeError(f"{operator.name}: expected {operand} as {expected}, got {v!r}")
+        for operand in operator.required:
+            if operand not in operands and operand not in parameters:
+                raise TypeError(f"{operator.name}: expected {operand}, got {len(inputs)} inputs")
+        return operands
+
+    def _kernels(
+        self, layer: str, op: str, out_channels: Any, kernel_size: Any, attributes: Mapping[str, Any]
+    ) -> tuple[int, tuple[int, int], int]:
+        """(out_channels, kernel, groups) of a convolution, checked for type."""
+        return (
+            self._in_layer(layer, integer, op, "out_channels", out_channels),
+            self._in_layer(layer, pair, op, "kernel_size", kernel_size),
+            self._in_layer(layer, integer, op, "groups", attributes.get("groups", 1)),
+        )
+
     def _check_new(self, name: str) -> None:
         if name in self.dims:
             raise ValueError(f"layer {name!r}: the name is taken")
 
-    def _check_known(self, value: Any, layer: str | None = None) -> None:
+    def _check_known(self, value: Any) -> None:
         if not isinstance(value, str) or value not in self.dims:
-            where = f"layer {layer!r}: " if layer else ""
-            raise ValueError(f"{where}unknown value {value!r}; the graph has {', '.join(self.dims) or 'none'}")
+            raise ValueError(f"unknown value {value!r}; the graph has {', '.join(self.dims) or 'none'}")
 
     def _dims(self, layer: str, value: str) -> Dims:
-        self._check_known(value, layer)
+        self._in_layer(layer, self._check_known, value)
         return self.dims[value]
 
     def _channels(self, layer: str, value: str) -> int:

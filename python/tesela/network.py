@@ -80,8 +80,8 @@ class Network:
         device     "cpu"; "cuda" raises DeviceError where it cannot be had; "auto" takes the best there is
         threads    used by each call; None follows set_num_threads
         precision  "float32"
-        accuracy   "strict" sums every convolution directly in float32; "default" allows algorithms with about twice that
-                   rounding error (Winograd's F(2, 3) and F(4, 3)); "fast" allows more, and so far means the same
+        accuracy   "strict" sums every convolution directly in float32; "default" allows algorithms with about twice
+                   that rounding error (Winograd's F(2, 3) and F(4, 3)); "fast" allows more, and so far means the same
         image_size (H, W) other than the network's own, for networks that take any
         outputs    names of layers to return instead of the network's outputs
         """
@@ -99,7 +99,9 @@ class Network:
         for name, dims in self.graph.inputs.items():
             inputs[name] = (int(batch), *(dims if image_size is None else (dims[0], *image_size)))
         names = self.graph.outputs if outputs is None else outputs
-        return CompiledNetwork(self.graph, self.parameters, inputs, names, device=device, threads=threads, accuracy=accuracy)
+        return CompiledNetwork(
+            self.graph, self.parameters, inputs, names, device=device, threads=threads, accuracy=accuracy
+        )
 
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
         """The same on reference.py in float64, node by node: slow, and what the fast answer should be."""

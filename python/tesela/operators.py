@@ -1,14 +1,16 @@
 """The table of operators: for each, its attributes, the sizes of its result, and its lowering to planned steps.
 
-An operator's meaning is the function of the same name in reference.py. Operands are told apart by name: those listed in
-`tensors` are computed by other nodes or given by the caller, those in `parameters` are constants known when a program is
-planned. Attributes are kept in one canonical form (arguments.py), which both `reference` and the functions here take.
+An operator's meaning is the function of the same name in reference.py. Operands are told apart by name: those listed
+in `tensors` are computed by other nodes or given by the caller, those in `parameters` are constants known when a
+program is planned. Attributes are kept in one canonical form (arguments.py), which both `reference` and the functions
+here take.
 
 Adding an operator: a function in reference.py, a class here, kernels behind Backend, cases in tests/cases.py.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -16,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from . import _core, arguments
-from .arguments import flat, pair
+from .arguments import flat, number, pair
 
 Dims = tuple[int, ...]
 TABLE: dict[str, Operator] = {}
@@ -29,9 +31,12 @@ class Operator:
     tensors: ClassVar[tuple[str, ...]] = ("x",)  # a name ending in * stands for any number of tensors
     parameters: ClassVar[tuple[str, ...]] = ()
     fuses_activation: ClassVar[bool] = False
+    required: ClassVar[tuple[str, ...]] = ()  # operands without which dims() cannot do
 
     def __init_subclass__(cls, name: str | None = None, **kwargs: Any):
         super().__init_subclass__(**kwargs)
+        _, _, *operands = inspect.signature(cls.dims).parameters.values()
+        cls.required = tuple(operand.name for operand in operands if operand.default is operand.empty)
         if name is not None:
             cls.name = name
             TABLE[name] = cls()
@@ -134,8 +139,8 @@ class ConvTranspose2d(Operator, name="conv_transpose2d"):
     def lower(self, program, a, x, weight, bias=None, residual=-1):
         return [
             program.conv_transpose2d(
-                x, weight, bias, a["stride"], flat(a["padding"]), a["output_padding"], a["dilation"], a["groups"], residual,
-                *activation_arguments(a),
+                x, weight, bias, a["stride"], flat(a["padding"]), a["output_padding"], a["dilation"], a["groups"],
+                residual, *activation_arguments(a),
             )
         ]  # fmt: skip
 
@@ -168,8 +173,8 @@ class Gemm(Operator, name="gemm"):
 
     def attributes(self, *, alpha=1.0, beta=1.0, trans_a=False, trans_b=False, activation=None):
         return {
-            "alpha": float(alpha),
-            "beta": float(beta),
+            "alpha": number("gemm", "alpha", alpha),
+            "beta": number("gemm", "beta", beta),
             "trans_a": bool(trans_a),
             "trans_b": bool(trans_b),
             "activation": arguments.activation("gemm", activation),
@@ -287,6 +292,7 @@ class AdaptiveAvgPool2d(Operator, name="adaptive_avg_pool2d"):
 
 class GlobalAvgPool2d(Operator, name="global_avg_pool2d"):
     def dims(self, a, x):
+        expect_rank(self.name, x, 4, "(N, C, H, W)")
         return [tuple(_core.adaptive_pool2d_dims(x, (1, 1)))]
 
     def lower(self, program, a, x):
@@ -295,6 +301,7 @@ class GlobalAvgPool2d(Operator, name="global_avg_pool2d"):
 
 class GlobalMaxPool2d(Operator, name="global_max_pool2d"):
     def dims(self, a, x):
+        expect_rank(self.name, x, 4, "(N, C, H, W)")
         return [tuple(_core.adaptive_pool2d_dims(x, (1, 1)))]
 
     def lower(self, program, a, x):
@@ -307,6 +314,8 @@ class MaxUnpool2d(Operator, name="max_unpool2d"):
     def attributes(self, *, kernel_size, stride=None, padding=0, output_size=None):
         kernel = pair("max_unpool2d", "kernel_size", kernel_size)
         if output_size is not None:
+            if not isinstance(output_size, Sequence):
+                raise TypeError(f"max_unpool2d: expected output_size as a sequence of integers, got {output_size!r}")
             output_size = tuple(arguments.integer("max_unpool2d", "output_size", s) for s in output_size)
         return {
             "kernel_size": kernel,
@@ -340,7 +349,7 @@ class BatchNorm(Operator, name="batch_norm"):
     fuses_activation = True
 
     def attributes(self, *, eps=1e-5, activation=None):
-        return {"eps": float(eps), "activation": arguments.activation("batch_norm", activation)}
+        return {"eps": number("batch_norm", "eps", eps), "activation": arguments.activation("batch_norm", activation)}
 
     def dims(self, a, x, running_mean, running_var, weight=None, bias=None):
         if len(x) < 2:
@@ -368,10 +377,16 @@ class BatchNorm(Operator, name="batch_norm"):
 
 class LocalResponseNorm(Operator, name="local_response_norm"):
     def attributes(self, *, size, alpha=1e-4, beta=0.75, k=1.0):
-        size = arguments.integer("local_response_norm", "size", size)
+        op = "local_response_norm"
+        size = arguments.integer(op, "size", size)
         if size < 1:
-            raise ValueError(f"local_response_norm: expected size of at least 1, got {size}")
-        return {"size": size, "alpha": float(alpha), "beta": float(beta), "k": float(k)}
+            raise ValueError(f"{op}: expected size of at least 1, got {size}")
+        return {
+            "size": size,
+            "alpha": number(op, "alpha", alpha),
+            "beta": number(op, "beta", beta),
+            "k": number(op, "k", k),
+        }
 
     def dims(self, a, x):
         expect_rank("local_response_norm", x, 4, "(N, C, H, W)")
@@ -412,9 +427,10 @@ class Activation(Operator):
         unknown = set(keywords) - {self.keyword}
         if unknown:
             raise TypeError(f"{self.name}: unexpected argument {', '.join(sorted(unknown))}")
-        return (
-            {self.keyword: float(keywords.get(self.keyword, arguments.ACTIVATIONS[self.name]))} if self.keyword else {}
-        )
+        if self.keyword is None:
+            return {}
+        value = keywords.get(self.keyword, arguments.ACTIVATIONS[self.name])
+        return {self.keyword: number(self.name, self.keyword, value)}
 
     def fused(self, a) -> arguments.Activation:
         """The same, as the `activation` attribute of another operator."""
@@ -517,7 +533,9 @@ class Concat(Operator, name="concat"):
 
 class Pad(Operator, name="pad"):
     def attributes(self, *, padding, mode="constant", value=0.0):
-        return {"padding": arguments.padding("pad", padding), "mode": mode, "value": float(value)}
+        if not isinstance(mode, str):
+            raise TypeError(f"pad: expected mode as a string, got {mode!r}")
+        return {"padding": arguments.padding("pad", padding), "mode": mode, "value": number("pad", "value", value)}
 
     def dims(self, a, x):
         return [tuple(_core.pad2d_dims(x, flat(a["padding"]), a["mode"]))]
@@ -551,8 +569,8 @@ class Upsample(Operator, name="upsample"):
         if align_corners and mode == "nearest":
             raise ValueError("upsample: align_corners applies to mode 'bilinear' only")
         if scale_factor is not None:
-            factors = scale_factor if isinstance(scale_factor, Sequence) else (scale_factor, scale_factor)
-            scale_factor = tuple(float(f) for f in factors)
+            factors = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor, scale_factor)
+            scale_factor = tuple(number("upsample", "scale_factor", f) for f in factors)
             if len(scale_factor) != 2 or not all(0 < f < math.inf for f in scale_factor):
                 raise ValueError(f"upsample: expected a positive scale_factor, got {scale_factor}")
         return {
@@ -627,9 +645,10 @@ class Flatten(Operator, name="flatten"):
 
 class Dropout(Operator, name="dropout"):
     def attributes(self, *, p=0.5):
+        p = number("dropout", "p", p)
         if not 0.0 <= p <= 1.0:
             raise ValueError(f"dropout: expected p between 0 and 1, got {p}")
-        return {"p": float(p)}
+        return {"p": p}
 
     def dims(self, a, x):
         return [x]

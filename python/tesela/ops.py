@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
+from . import _core, arguments
 from .operators import TABLE
 
 __all__ = [
@@ -52,6 +52,8 @@ def check_array(op: str, name: str, value: Any, dtype: type = np.float32) -> Arr
             f"{op}: expected {name} to be C-contiguous, got shape {value.shape} with strides {value.strides}; "
             "copy it with numpy.ascontiguousarray"
         )
+    if not value.flags.aligned:
+        raise ValueError(f"{op}: expected {name} aligned to its {expected} elements, got a view in between; copy it")
     return value
 
 
@@ -72,8 +74,11 @@ def _run(
         arrays.append(array)
         return program.input(array.shape, array.dtype.name), array.shape
 
+    for operand, value in {**tensors, **(parameters or {})}.items():
+        if value is None and operand in operator.required:
+            raise TypeError(f"{name}: expected {operand} as a NumPy array of float32, got None")
     for operand, value in tensors.items():
-        if isinstance(value, list):
+        if f"{operand}*" in operator.tensors:
             declared = [declare(f"{operand}[{i}]", item) for i, item in enumerate(value)]
             operands[operand], dims[operand] = [d[0] for d in declared], [d[1] for d in declared]
         elif value is not None:
@@ -166,8 +171,10 @@ def gemm(
     a (M, K) or (K, M), b (K, N) or (N, K); c a scalar or an array that broadcasts to (M, N). Returns (M, N).
     """
     if c is not None:
+        check_array("gemm", "a", a)
+        check_array("gemm", "b", b)
         y = tuple(_core.gemm_dims(np.shape(a), np.shape(b), bool(trans_a), bool(trans_b)))
-        c = check_array("gemm", "c", c) if isinstance(c, np.ndarray) else np.float32(c)
+        c = check_array("gemm", "c", c) if isinstance(c, np.ndarray) else np.float32(arguments.number("gemm", "c", c))
         if np.shape(c) not in (y, y[1:], (1, y[1])):
             try:
                 c = np.ascontiguousarray(np.broadcast_to(c, y))
@@ -185,9 +192,9 @@ def gemm(
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None, *, activation: Activation = None) -> Array:
-    """Fully connected layer, x @ weight.T + bias. x (..., IN), weight (OUT, IN), bias (OUT,) or None; returns (..., OUT).
+    """Fully connected layer, x @ weight.T + bias.
 
-    As torch.nn.functional.linear.
+    x (..., IN), weight (OUT, IN), bias (OUT,) or None; returns (..., OUT). As torch.nn.functional.linear.
     """
     return _run("linear", {"x": x}, {"weight": weight, "bias": bias}, activation=activation)[0]
 
@@ -267,7 +274,10 @@ def global_max_pool2d(x: Array) -> Array:
 
 
 def adaptive_avg_pool2d(x: Array, output_size: int | Sequence[int | None]) -> Array:
-    """Means over output_size bins that cover the plane; None keeps a size. As torch.nn.functional.adaptive_avg_pool2d."""
+    """Means over output_size bins that cover the plane; None keeps a size.
+
+    As torch.nn.functional.adaptive_avg_pool2d.
+    """
     return _run("adaptive_avg_pool2d", {"x": x}, output_size=output_size)[0]
 
 
@@ -378,6 +388,8 @@ def mul(x: Array, y: Array, *, activation: Activation = None) -> Array:
 
 def concat(tensors: Sequence[Array], dim: int = 1) -> Array:
     """The tensors side by side along `dim`; all other sizes must agree. As torch.cat."""
+    if not isinstance(tensors, Sequence) or isinstance(tensors, str):
+        raise TypeError(f"concat: expected tensors as a sequence of arrays, got {type(tensors).__name__}")
     return _run("concat", {"tensors": list(tensors)}, dim=dim)[0]
 
 

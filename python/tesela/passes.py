@@ -1,5 +1,6 @@
 """Passes: each takes a graph and its parameters and returns a smaller graph that computes the same.
 
+    drop_unused       what no output depends on
     drop_identities   dropout at inference
     fold_batch_norm   into the weights of the convolution or linear layer before it
     fuse_residual     an addition into the convolution that computes one of its terms
@@ -23,7 +24,7 @@ Parameters = dict[str, np.ndarray]
 
 def optimize(graph: Graph, parameters: Parameters) -> tuple[Graph, Parameters]:
     """All passes, in the order in which each finds the most to do."""
-    graph = drop_identities(graph)
+    graph = drop_identities(drop_unused(graph))
     graph, parameters = fold_batch_norm(graph, parameters)
     graph = fuse_residual(graph)
     return fuse_activation(graph), parameters
@@ -39,6 +40,15 @@ def _merge(graph: Graph, first: Node, second: Node, merged: Node) -> Graph:
     """The graph with `merged` in place of `first` and `second` gone; merged computes what second computed."""
     nodes = [merged if node is first else node for node in graph.nodes if node is not second]
     return replace(graph, nodes=nodes)
+
+
+def drop_unused(graph: Graph) -> Graph:
+    needed, nodes = set(graph.outputs), []
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.outputs):
+            nodes.append(node)
+            needed.update(node.values())
+    return replace(graph, nodes=nodes[::-1])
 
 
 def drop_identities(graph: Graph) -> Graph:

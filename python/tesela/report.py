@@ -62,10 +62,10 @@ class Summary(Sequence):
             size = layer.output[1:] + layer.output[:1] if len(layer.output) == 3 else layer.output
             rows.append([layer.name, layer.op, " x ".join(map(str, size)), f"{layer.parameters:,}", f"{layer.macs:,}"])
         rows.append(["total", "", "", f"{self.parameters:,}", f"{self.macs:,}"])
-        megabytes = 4 * self.parameters / 1e6
+        size = f"{self.parameters / 1e6:.2f} M parameters, {4 * self.parameters / 1e6:.1f} MB in float32"
         return (
             f"{self.network}\n{table(['layer', 'operator', 'output', 'parameters', 'multiply-adds'], rows)}\n"
-            f"{self.parameters / 1e6:.2f} M parameters, {megabytes:.1f} MB in float32, {self.macs / 1e9:.2f} G multiply-adds"
+            f"{size}, {self.macs / 1e9:.2f} G multiply-adds"
         )
 
     __repr__ = __str__
@@ -74,7 +74,9 @@ class Summary(Sequence):
 def summarize(graph: Graph) -> Summary:
     layers = []
     for node in graph.nodes:
-        count = sum(math.prod(graph.parameters[name].shape) for name in node.parameters.values())
+        # Running means and variances are measured, not learned; published counts leave them out.
+        learned = [name for operand, name in node.parameters.items() if not operand.startswith("running_")]
+        count = sum(math.prod(graph.parameters[name].shape) for name in learned)
         macs = round(graph.flops(node, graph.dims) / 2)
         layers.append(LayerSummary(node.name, node.op, graph.dims[node.outputs[0]][1:], count, macs))
     return Summary(graph.name, tuple(layers))

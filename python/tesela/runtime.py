@@ -14,8 +14,8 @@ from .arguments import integer
 
 
 def num_threads() -> int:
-    """Threads that a run may use: set_num_threads, else TESELA_NUM_THREADS, else OMP_NUM_THREADS, else what the affinity
-    mask and the control group's quota allow."""
+    """Threads that a run may use: set_num_threads, else TESELA_NUM_THREADS, else OMP_NUM_THREADS, else what the
+    affinity mask and the control group's quota allow."""
     return _core.num_threads()
 
 

@@ -1,12 +1,14 @@
 """Parameters of a network from where they are: a dict, an .npz file, a .safetensors file, or a seed.
 
-Nothing is ever unpickled. Names and shapes must be exactly those of the network; a missing, extra or misshapen tensor is
-named in the error. float16, bfloat16 and float64 files are converted to float32, the only precision parameters have.
+Nothing is ever unpickled. Names and shapes must be exactly those of the network; a missing, extra or misshapen tensor
+is named in the error. float16, bfloat16 and float64 files are converted to float32, the only precision parameters have.
 """
 
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -57,9 +59,10 @@ def read(path: Path) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"weights: no such file: {path}")
     if path.suffix == ".npz":
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}
-        except (OSError, ValueError) as error:
+        # TypeError: an .npy file, which is no archive. MemoryError: a header that promises more than there is.
+        except (OSError, ValueError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"weights: {path} is no readable .npz file of plain arrays: {error}") from None
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
@@ -105,7 +108,7 @@ def checked(state: Mapping[str, Any], parameters: Mapping[str, Parameter], netwo
             raise TypeError(f"{network}: expected {name} as floating-point numbers, got {value.dtype}")
         if value.shape != parameter.shape:
             raise ValueError(f"{network}: expected {name} of shape {parameter.shape}, got {value.shape}")
-        result[name] = np.ascontiguousarray(value, np.float32)
+        result[name] = np.array(value, np.float32, order="C")  # a copy: what the caller does later changes no network
     return result
 
 

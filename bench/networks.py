@@ -1,0 +1,38 @@
+"""The race over whole networks: python -m bench.networks, from the root of the repository.
+
+Writes bench/results/<machine>/networks.json after every race, so that what was measured is kept if it is interrupted.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from tesela import benchmark, models
+
+NETWORKS = ("alexnet", "resnet18", "resnet50", "resnet152", "autoencoder")
+SETTINGS = ((1, 1), (1, 2), (16, 2))  # (batch, threads)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Race tesela against the engines that are installed.")
+    parser.add_argument("--out", type=Path, help="file to write (default: bench/results/<machine>/networks.json)")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=models.NETWORKS, metavar="NETWORK")
+    parser.add_argument("--engines", nargs="+", choices=benchmark.ENGINES, help="default: all that are installed")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for each engine and race (default: %(default)s)")
+    parser.add_argument("--settings", nargs="+", default=SETTINGS, metavar="BATCHxTHREADS",
+                        type=lambda text: tuple(map(int, text.split("x"))))  # fmt: skip
+    args = parser.parse_args()
+
+    out = args.out or Path(__file__).parent / "results" / benchmark.slug(benchmark.describe()) / "networks.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    races = []
+    for name in args.networks:
+        network = models.NETWORKS[name]()
+        for batch, threads in args.settings:
+            races.append(benchmark.race(network, batch, threads, args.engines, args.seconds))
+            print(benchmark.table(races[-1]), end="\n\n", flush=True)
+            out.write_text(json.dumps(benchmark.record(races), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Writes docs/performance.md and the table in README.md from the records in bench/results: python -m bench.report."""
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+BEGIN, END = "<!-- performance -->", "<!-- /performance -->"
+NOTHING = "No measurement has been recorded yet; `python -m bench.networks` makes one.\n"
+
+HEAD = """\
+# Performance
+
+This page is written by `python -m bench.report` from the records in `bench/results`;
+[bench/README.md](../bench/README.md) says how they are made. Times are milliseconds for the whole batch, the median of
+runs in turns; all engines compute in float32, with the same weights and the same number of threads, and their outputs
+were compared first. *Ratio* is the best other engine's time over tesela's: above 1, tesela is faster. *GFLOP/s* counts
+the operations of direct convolution, so that transforms, which need fewer, can pass the ceiling.
+"""
+
+
+def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def milliseconds(engines: dict, name: str) -> str:
+    return f"{engines[name]['median_ms']:.2f}" if name in engines else ""
+
+
+def ratio(race: dict) -> str:
+    return "" if race["ratio"] is None else f"{race['ratio']:.2f}"
+
+
+def setting(race: dict) -> tuple[int, int]:
+    return race["batch"], race["threads"]
+
+
+def network_tables(record: dict) -> str:
+    """One table for each batch size and number of threads; engines are columns."""
+    parts = []
+    for (batch, threads), group in groupby(sorted(record["races"], key=setting), setting):
+        races = list(group)
+        others = sorted({name for race in races for name in race["engines"]} - {"tesela"})
+        rows = [
+            [race["network"], milliseconds(race["engines"], "tesela"),
+             *(milliseconds(race["engines"], name) for name in others), ratio(race),
+             f"{race['gflop'] / race['engines']['tesela']['median_ms'] * 1e3:.0f}"]
+            for race in races
+        ]  # fmt: skip
+        parts.append(f"### Batch {batch}, threads: {threads}\n\n")
+        parts.append(markdown(["network", "tesela", *others, "ratio", "GFLOP/s"], rows) + "\n")
+        most = record["ceilings"][str(threads)]
+        parts.append(
+            f"Ceilings measured with as many threads: {most['gflops']:.0f} GFLOP/s in matrix products in cache, "
+            f"{most['read_gb_s']:.0f} GB/s read from memory.\n"
+        )
+        absent = {
+            f"{name} on {race['network']}: {reason}" for race in races for name, reason in race["skipped"].items()
+        }
+        parts += [f"- not timed: {line}\n" for line in sorted(absent)]
+        parts.append("\n")
+    return "".join(parts)
+
+
+def about(record: dict) -> str:
+    machine, build = record["machine"], record["build"]
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    load = max(race["load_before"] or 0 for race in record["races"])
+    return (
+        f"{machine['cores']} cores, {' '.join(machine['flags'])}, {machine['system']}; {record['date'][:10]}; "
+        f"load average before a race at most {load:.2f}.\n"
+        f"tesela built with {build['compiler']} ({build['build_type']}), running on {build['isa']}. "
+        f"Versions: {versions}.\n\n"
+    )
+
+
+def layer_table(data: dict) -> str:
+    """What bench_ops.py recorded: microseconds of each engine, and how near tesela comes to the ceiling."""
+    layers: dict[str, dict[str, dict]] = {}
+    for one in data["benchmarks"]:
+        layers.setdefault(one["group"], {})[one["extra_info"]["engine"]] = one
+    others = sorted({name for engines in layers.values() for name in engines} - {"tesela"})
+    rows = []
+    for layer, engines in layers.items():
+        own = engines["tesela"]["extra_info"]
+        times = [f"{1e6 * engines[n]['stats']['median']:.0f}" if n in engines else "" for n in ("tesela", *others)]
+        rows.append([f"`{layer}`", *times, own["algorithm"], f"{own['gflops']:.0f}", f"{own['percent_of_peak']:.0f} %"])
+    return markdown(["layer, µs", "tesela", *others, "algorithm", "GFLOP/s", "of ceiling"], rows) + "\n"
+
+
+def short_table(record: dict) -> str:
+    """For the README: the best other engine beside tesela."""
+    rows = []
+    for race in record["races"]:
+        others = {name: e["median_ms"] for name, e in race["engines"].items() if name != "tesela"}
+        best = min(others, key=others.get, default="")
+        other = f"{others[best]:.1f} ({best})" if others else ""
+        own = f"{race['engines']['tesela']['median_ms']:.1f}"
+        rows.append([race["network"], str(race["batch"]), str(race["threads"]), own, other, ratio(race)])
+    header = ["network", "batch", "threads", "tesela, ms", "best other, ms", "ratio"]
+    machine = record["machine"]
+    return (
+        f"{markdown(header, rows)}\n{machine['cpu']}, {machine['cores']} cores, {record['date'][:10]}; float32, same "
+        "weights; more in [docs/performance.md](docs/performance.md).\n"
+    )
+
+
+def write(root: Path) -> None:
+    """Rewrites docs/performance.md, and in README.md what is between the markers, with the latest record."""
+    paths = sorted((root / "bench/results").glob("*/networks.json"))
+    records = [json.loads(path.read_text()) for path in paths]
+    page = [HEAD + "\n", *([] if records else [NOTHING])]
+    for path, record in zip(paths, records, strict=True):
+        page += [f"## {record['machine']['cpu']}\n\n", about(record), network_tables(record)]
+        layers = path.with_name("operators.json")
+        if layers.exists():
+            page += ["### Layers\n\n", layer_table(json.loads(layers.read_text()))]
+    (root / "docs/performance.md").write_text("".join(page).rstrip() + "\n")
+
+    readme = (root / "README.md").read_text()
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"README.md: expected the markers {BEGIN} and {END}")
+    latest = max(records, key=lambda record: record["date"], default=None)
+    table = NOTHING if latest is None else short_table(latest)
+    (root / "README.md").write_text(f"{before}{BEGIN}\n{table}{END}{after}")
+
+
+if __name__ == "__main__":
+    write(Path(__file__).parents[1])

@@ -1,0 +1,124 @@
+"""The commands of `tesela`: one function each."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from . import benchmark, models, runtime
+from .network import Network
+
+app = typer.Typer(
+    help="Convolutional networks from hand-written kernels.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+NetworkName = Annotated[
+    str, typer.Argument(metavar="NETWORK", help=f"One of {', '.join(models.NETWORKS)}, or the path of an .onnx file.")
+]
+Weights = Annotated[Path | None, typer.Option(help="A .npz or .safetensors file; seeded weights without it.")]
+Batch = Annotated[int, typer.Option(min=1, help="Images at once.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="All that the machine offers without it.")]
+
+
+def find(name: str, weights: Path | None = None) -> Network:
+    if name.endswith(".onnx"):
+        from . import onnx
+
+        return onnx.load(name)
+    if name not in models.NETWORKS:
+        raise ValueError(f"unknown network {name!r}; known are {', '.join(models.NETWORKS)} and paths of .onnx files")
+    return models.NETWORKS[name](weights=weights)
+
+
+@app.command()
+def info() -> None:
+    """What this build contains, and what is used on this machine."""
+    for title, content in (("build", runtime.build_info()), ("runtime", runtime.show_runtime())):
+        table = Table(title=title, show_header=False, title_justify="left")
+        for key, value in content.items():
+            table.add_row(key, ", ".join(value) if isinstance(value, list) else str(value))
+        Console().print(table)
+
+
+@app.command()
+def summary(network: NetworkName) -> None:
+    """Layers of a network with output sizes, parameters and multiply-adds."""
+    print(find(network).summary())
+
+
+@app.command()
+def profile(network: NetworkName, batch: Batch = 1, threads: Threads = None, weights: Weights = None) -> None:
+    """Where a network's time goes, layer by layer, on random input."""
+    net = find(network, weights)
+    (dims,) = net.graph.inputs.values()
+    x = np.random.default_rng(0).random((batch, *dims), np.float32)
+    print(net.profile(x, threads=threads))
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="Folder for the picture.")] = Path("demo")) -> None:
+    """Reads digits, cleans noisy ones, and times large networks on photographs."""
+    from . import demo as parts
+
+    console = Console()
+    right, count = parts.classify()
+    console.print(f"LeNet-5 reads {right} of {count} held-out digits right: {right / count:.2%}")
+    picture = out / "denoised.png"
+    before, after = parts.denoise(picture)
+    console.print(f"The denoiser takes them from {before:.2f} dB to {after:.2f} dB PSNR; {picture} shows some")
+    threads = runtime.num_threads()
+    table = Table("network", "photograph", title=f"one image, float32, {threads} threads", title_justify="left")
+    for column in ("ms", "runs", "error against float64"):
+        table.add_column(column, justify="right")
+    with progress() as status:
+        task = status.add_task("computing the references in float64")
+        for result in parts.photographs():
+            table.add_row(
+                result.network, result.photograph, f"{result.milliseconds:.1f}", str(result.runs), f"{result.error:.1e}"
+            )
+            status.update(task, description=f"{result.network} done")
+    console.print(table)
+    console.print("ms is the median; the error is relative to the largest output. Large networks have seeded weights.")
+
+
+@app.command()
+def bench(
+    network: NetworkName,
+    batch: Batch = 1,
+    threads: Threads = None,
+    peers: Annotated[
+        str | None, typer.Option(help=f"Comma-separated, of {', '.join(benchmark.ENGINES)}; all without it.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0, help="Time for each engine.")] = 4.0,
+    weights: Weights = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the record.")] = None,
+) -> None:
+    """Times tesela and other engines side by side: same weights, same threads, outputs compared first."""
+    engines = None if peers is None else [name for name in peers.split(",") if name]
+    with progress() as status:
+        task = status.add_task("starting")
+        result = benchmark.race(
+            find(network, weights), batch, threads, engines, seconds, lambda line: status.update(task, description=line)
+        )
+        status.update(task, description="measuring the machine")
+        record = benchmark.record([result])
+    print(benchmark.table(result))
+    print(benchmark.machine_line(record, result["threads"]))
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def progress() -> Progress:
+    """What is being done now, on a terminal's stderr, gone when it is done."""
+    console = Console(stderr=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -1,0 +1,31 @@
+"""Networks, each a short file that reads like the table in its paper.
+
+    net = tesela.models.alexnet()                              # seeded weights
+    net = tesela.models.resnet50(weights="resnet50.safetensors")
+    net = tesela.models.lenet5(weights="digits")               # trained weights that come with the package
+
+Every one takes `weights`, None for seeded ones, a dict of arrays, or the path of an .npz or .safetensors file, and
+`seed`, and returns a tesela.Network. `NETWORKS` has them all by name.
+
+Layer names are those of summary(); net.extract(x, names) returns their values. A layer with an activation of its own
+("conv1" and "fc7" in AlexNet) gives the value after it. Residual networks keep batch norm, addition and ReLU as layers
+of their own, so "layer1.0.bn1" is the value before the ReLU "layer1.0.relu1". What is extracted is not fused away.
+"""
+
+from collections.abc import Callable
+
+from ..network import Network
+from .alexnet import alexnet
+from .autoencoder import autoencoder, denoiser, unpooling_autoencoder
+from .lenet import lenet5
+from .resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+
+NETWORKS: dict[str, Callable[..., Network]] = {
+    network.__name__: network
+    for network in (
+        lenet5, alexnet, resnet18, resnet34, resnet50, resnet101, resnet152,
+        autoencoder, unpooling_autoencoder, denoiser,
+    )
+}  # fmt: skip
+
+__all__ = ["NETWORKS", *NETWORKS]

@@ -1,0 +1,119 @@
+"""What the tests share: the instruction sets, one process for each where needed, and runs between fences."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tesela
+from tesela import _core
+from tesela.operators import TABLE
+
+FENCE = 37  # elements on each side: odd, so that nothing stands on a boundary that a kernel may hope for
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    # Last, so that one case runs on all instruction sets before the next: its reference is computed once.
+    if "isa" in metafunc.fixturenames:
+        metafunc.parametrize("isa", tesela.show_runtime()["supported_isas"], indirect=True)
+
+
+@pytest.fixture
+def isa(request: pytest.FixtureRequest):
+    """Every instruction set that this machine can run, selected in turn."""
+    with tesela.max_isa(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(1989)
+
+
+class Fenced:
+    """An array inside a larger buffer. All of it begins as NaN (int64: as a number that no index has)."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any):
+        size = int(np.prod(shape, dtype=np.int64))
+        self.nothing = np.nan if np.dtype(dtype).kind == "f" else np.iinfo(dtype).min
+        self.buffer = np.full(size + 2 * FENCE, self.nothing, dtype)
+        self.array = self.buffer[FENCE : FENCE + size].reshape(shape)
+
+    @classmethod
+    def copy_of(cls, array: np.ndarray) -> Fenced:
+        fenced = cls(array.shape, array.dtype)
+        fenced.array[...] = array
+        return fenced
+
+    def check(self) -> None:
+        for fence in (self.buffer[:FENCE], self.buffer[-FENCE:]):
+            np.testing.assert_array_equal(fence, np.full(FENCE, self.nothing, fence.dtype), "written past the end")
+
+
+class Planned:
+    """One operator, planned as the public function plans it, that runs on fenced copies of its operands."""
+
+    def __init__(self, op: str, operands: dict[str, Any], arguments: dict[str, Any], accuracy: str = "strict"):
+        operator = TABLE[op]
+        self.program = _core.Program("cpu", accuracy)
+        self.inputs: list[Fenced] = []
+        lowered: dict[str, Any] = {}
+        for operand, value in operands.items():
+            if operand in operator.parameters:
+                lowered[operand] = Fenced.copy_of(value).array
+            elif isinstance(value, list):
+                lowered[operand] = [self._input(item) for item in value]
+            else:
+                lowered[operand] = self._input(value)
+        self.results = operator.lower(self.program, operator.attributes(**arguments), **lowered)
+        self.program.finish(self.results)
+
+    def _input(self, array: np.ndarray) -> int:
+        self.inputs.append(Fenced.copy_of(array))
+        return self.program.input(array.shape, array.dtype.name)
+
+    @property
+    def algorithms(self) -> list[str]:
+        return [step.algorithm for step in self.program.steps()]
+
+    def run(self, threads: int | None = None) -> list[np.ndarray]:
+        """The results, after a look at what must not have changed."""
+        before = [fenced.array.copy() for fenced in self.inputs]
+        outputs = [Fenced(tuple(self.program.dims(r)), self.program.dtype(r)) for r in self.results]
+        arrays = [fenced.array for fenced in self.inputs]
+        self.program.run(arrays, [o.array for o in outputs], threads or tesela.num_threads())
+        for fenced in (*self.inputs, *outputs):
+            fenced.check()
+        for array, copy in zip(arrays, before, strict=True):
+            np.testing.assert_array_equal(array, copy, "an input was written to")
+        return [output.array for output in outputs]
+
+
+@pytest.fixture
+def planned() -> type[Planned]:
+    return Planned
+
+
+@pytest.fixture
+def python() -> Callable[..., str]:
+    """Runs a script in a Python of its own and returns what it printed; fails if that one failed."""
+
+    def run(script: str, *, command: tuple[str, ...] = (), timeout: float = 60, **environment: str) -> str:
+        result = subprocess.run(
+            [*command, sys.executable, "-W", "error", "-c", script],
+            env={key: value for key, value in os.environ.items() if not key.startswith(("TESELA_", "OMP_"))}
+            | environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert result.returncode == 0, f"exit status {result.returncode}\n{result.stdout}{result.stderr}"
+        return result.stdout
+
+    return run

@@ -1,0 +1,405 @@
+"""The networks: their published sizes, and that they compute what reference.py and PyTorch do with the same weights.
+
+Weights and images are random, and so are biases and the statistics of batch norm, which puts folding them to the test.
+Results may differ by 1e-5 of the largest.
+"""
+
+import itertools
+import re
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tesela as ts
+from tesela import models
+from tesela.network import ACCURACIES
+from tesela.passes import optimize
+
+# From the papers; for residual networks, and multiply-adds, from torchvision's documentation of its models; those of
+# AlexNet from Sze et al., "Efficient processing of deep neural networks", 2017.
+PARAMETERS = {
+    "lenet5": 61_706,
+    "alexnet": 60_965_224,
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+    "resnet152": 60_192_808,
+    # Kernel area x input channels x output channels, and a bias for each output channel.
+    "autoencoder": 9 * (3 * 32 + 32 * 64 + 64 * 128 + 128 * 256) + (32 + 64 + 128 + 256)
+    + 16 * (256 * 128 + 128 * 64 + 64 * 32 + 32 * 3) + (128 + 64 + 32 + 3),
+    "unpooling_autoencoder": 9 * 2 * (3 * 32 + 32 * 64 + 64 * 128) + (32 + 64 + 128) + (64 + 32 + 3),
+    "denoiser": 9 * (1 * 32 + 32 * 64) + (32 + 64) + 16 * (64 * 32 + 32 * 1) + (32 + 1),
+}  # fmt: skip
+GIGA_MACS = {
+    "alexnet": 0.72,
+    "resnet18": 1.81,
+    "resnet34": 3.66,
+    "resnet50": 4.09,
+    "resnet101": 7.80,
+    "resnet152": 11.51,
+}
+
+# Smaller or oblong images, where a network takes them, for the sake of time.
+IMAGE_SIZE = {
+    "resnet18": (64, 96),
+    "resnet34": (50, 37),
+    "resnet50": (64, 64),
+    "resnet101": (32, 40),
+    "resnet152": (64, 64),
+    "autoencoder": (48, 64),
+    "unpooling_autoencoder": (48, 64),
+}
+SMALL = ["lenet5", "resnet18", "autoencoder", "unpooling_autoencoder", "denoiser"]
+
+
+def randomised(net, seed=1):
+    """The network with biases that are not zero and batch norms that are not the identity."""
+    rng = np.random.default_rng(seed)
+    state = dict(net.parameters)
+    for name, parameter in net.graph.parameters.items():
+        if parameter.kind == "ones":
+            state[name] = rng.uniform(0.5, 2, parameter.shape)
+        elif parameter.kind == "zeros":
+            state[name] = rng.normal(0, 0.5, parameter.shape)
+    net.load_state_dict(state)
+    return net
+
+
+def images(net, batch=1, seed=2):
+    """Normal noise."""
+    channels, *size = net.graph.inputs["image"]
+    size = IMAGE_SIZE.get(net.graph.name, size)
+    return np.random.default_rng(seed).standard_normal((batch, channels, *size), np.float32)
+
+
+def near(actual, expected, bound=1e-5):
+    assert actual.shape == expected.shape and np.isfinite(expected).all()
+    assert np.abs(actual - expected).max() <= bound * np.abs(expected).max()
+
+
+equal = np.testing.assert_array_equal
+
+
+@pytest.fixture(scope="module")
+def alexnet():
+    return randomised(models.alexnet())
+
+
+@pytest.fixture(scope="module", params=models.NETWORKS)
+def net(request):
+    if request.param == "alexnet":  # large, and asked for again
+        return request.getfixturevalue("alexnet")
+    return randomised(models.NETWORKS[request.param]())
+
+
+@pytest.fixture
+def torch():
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(3)
+    yield torch
+    torch.set_num_threads(threads)
+
+
+# -------------------------------------------------------------------------------------------------------- every one
+
+
+def test_published_sizes(net):
+    name, summary = net.graph.name, net.summary()
+    assert models.NETWORKS[name].__name__ == name and getattr(models, name) is models.NETWORKS[name]
+    assert summary.parameters == PARAMETERS[name]
+    assert f"{PARAMETERS[name]:,} parameters" in repr(net)
+    if name in GIGA_MACS:
+        assert round(summary.macs / 1e9, 2) == GIGA_MACS[name]
+
+
+def test_agrees_with_reference(net):
+    x = images(net)
+    expected = net.reference(x)
+    near(net(x), expected)
+    if net.graph.name in SMALL:
+        for isa, accuracy in itertools.product(ts.show_runtime()["supported_isas"], ACCURACIES):
+            with ts.max_isa(isa):
+                near(net.compile(image_size=x.shape[2:], accuracy=accuracy)(x), expected)
+
+
+@pytest.mark.parametrize("net", [*SMALL, "alexnet", "resnet50"], indirect=True)
+def test_batch_is_its_images(net):
+    x = images(net, batch=2)
+    one, two = (net.compile(batch, image_size=x.shape[2:]) for batch in (1, 2))
+    apart = np.concatenate([one(x[:1]), one(x[1:])])
+    equal(net(x[:1]), apart[:1])
+    if [step.algorithm for step in one.steps()] == [step.algorithm for step in two.steps()]:
+        equal(two(x), apart)
+    else:  # what is fastest for a batch may add in another order
+        near(two(x), apart)
+
+
+@pytest.mark.parametrize("net", [*SMALL, "alexnet", "resnet50"], indirect=True)
+def test_optimized_graph_is_the_same_network(net):
+    graph, parameters = optimize(net.graph, net.parameters)
+    fused = ("batch_norm", "relu", "add", "dropout")
+    left = {node.name: node.op for node in graph.nodes}
+    assert left == {node.name: node.op for node in net.graph.nodes if node.op not in fused}
+    assert len(graph.outputs) == 1 and graph.dims[graph.outputs[0]] == net.graph.dims[net.graph.outputs[0]]
+    if net.graph.name == "resnet18":
+        x = images(net)
+        # Folded weights are rounded to float32 once more; that is all.
+        near(*graph.evaluate(parameters, {"image": x}), net.reference(x), bound=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------------- AlexNet
+
+
+def test_alexnet_layer_by_layer(alexnet):
+    summary = alexnet.summary()
+    assert {layer.name: layer.output for layer in summary} == {
+        "conv1": (96, 55, 55), "norm1": (96, 55, 55), "pool1": (96, 27, 27),
+        "conv2": (256, 27, 27), "norm2": (256, 27, 27), "pool2": (256, 13, 13),
+        "conv3": (384, 13, 13), "conv4": (384, 13, 13), "conv5": (256, 13, 13), "pool5": (256, 6, 6),
+        "flatten": (9216,), "fc6": (4096,), "drop6": (4096,), "fc7": (4096,), "drop7": (4096,), "fc8": (1000,),
+    }  # fmt: skip
+    assert {layer.name: layer.parameters for layer in summary if layer.parameters} == {
+        "conv1": 34_944, "conv2": 307_456, "conv3": 885_120, "conv4": 663_936, "conv5": 442_624,
+        "fc6": 37_752_832, "fc7": 16_781_312, "fc8": 4_097_000,
+    }  # fmt: skip
+    assert summary.macs == 724_406_816
+    assert re.search(r"^conv1 +conv2d +55 x 55 x 96 +34,944 +105,415,200$", str(summary), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("groups", "conv3", "total", "megabytes"), [(1, "0.88", "61.0", "243.9"), (2, "0.44", "60.5", "242.1")]
+)
+def test_alexnet_parameters_in_millions(groups, conv3, total, megabytes):
+    summary = models.alexnet(conv3_groups=groups).summary()
+    published = ["0.03", "0.31", conv3, "0.66", "0.44", "37.8", "16.8", "4.1", total]
+    counted = [layer.parameters for layer in summary if layer.parameters] + [summary.parameters]
+    for count, text in zip(counted, published, strict=True):
+        # 0.88 of 0.885 is cut rather than rounded.
+        assert abs(count / 1e6 - float(text)) < (0.006 if len(text.split(".")[1]) == 2 else 0.05)
+    assert f"{megabytes} MB in float32" in str(summary)
+
+
+def test_alexnet_extract(alexnet):
+    x = images(alexnet)
+    names = ["fc7", "conv1", "norm1", "drop7", "conv5", "fc8"]
+    features = alexnet.extract(x, names)
+    assert list(features) == names
+    for name in ("fc7", "conv1", "conv5"):  # after the ReLU
+        assert features[name].min() == 0
+    # Section 3.3 of the paper: k = 2, n = 5, alpha = 1e-4 for each of the n squares, beta = 0.75.
+    squares = np.pad(features["conv1"].astype(np.float64) ** 2, ((0, 0), (2, 2), (0, 0), (0, 0)))
+    total = sum(squares[:, c : c + 96] for c in range(5))
+    near(features["norm1"], features["conv1"] / (2 + 1e-4 * total) ** 0.75)
+    equal(features["drop7"], features["fc7"])
+    weight, bias = alexnet.parameters["fc8.weight"], alexnet.parameters["fc8.bias"]
+    near(features["fc8"], ts.reference.linear(features["fc7"], weight, bias))
+    equal(features["fc8"], alexnet(x))
+    with pytest.raises(ValueError, match=r"alexnet: unknown layer 'fc9'; the network has image, conv1, norm1, "):
+        alexnet.extract(x, ["fc9"])
+
+
+def torch_alexnet(nn):
+    def norm():
+        return nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2)
+
+    return nn.Sequential(OrderedDict(
+        conv1=nn.Conv2d(3, 96, 11, stride=4), relu1=nn.ReLU(), norm1=norm(), pool1=nn.MaxPool2d(3, 2),
+        conv2=nn.Conv2d(96, 256, 5, padding=2, groups=2), relu2=nn.ReLU(), norm2=norm(), pool2=nn.MaxPool2d(3, 2),
+        conv3=nn.Conv2d(256, 384, 3, padding=1), relu3=nn.ReLU(),
+        conv4=nn.Conv2d(384, 384, 3, padding=1, groups=2), relu4=nn.ReLU(),
+        conv5=nn.Conv2d(384, 256, 3, padding=1, groups=2), relu5=nn.ReLU(), pool5=nn.MaxPool2d(3, 2),
+        flatten=nn.Flatten(),
+        fc6=nn.Linear(9216, 4096), relu6=nn.ReLU(), drop6=nn.Dropout(),
+        fc7=nn.Linear(4096, 4096), relu7=nn.ReLU(), drop7=nn.Dropout(),
+        fc8=nn.Linear(4096, 1000),
+    ))  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------- residual networks
+
+
+def test_resnet50_layer_by_layer():
+    outputs = {layer.name: layer.output for layer in models.resnet50().summary()}
+    sizes = {
+        "conv1": (64, 112, 112), "maxpool": (64, 56, 56), "layer1.2.relu": (256, 56, 56),
+        "layer2.0.conv1": (128, 56, 56), "layer2.0.conv2": (128, 28, 28), "layer2.0.downsample.0": (512, 28, 28),
+        "layer2.3.relu": (512, 28, 28), "layer3.5.relu": (1024, 14, 14), "layer4.2.relu": (2048, 7, 7),
+        "avgpool": (2048, 1, 1), "flatten": (2048,), "fc": (1000,),
+    }  # fmt: skip
+    assert {name: outputs[name] for name in sizes} == sizes
+    assert sum(".downsample.0" in name for name in outputs) == 4
+
+
+def test_resnet_extract():
+    net = randomised(models.resnet18(num_classes=10))
+    x = images(net)
+    names = ["layer1.0.bn1", "layer1.0.relu1", "layer2.0.bn2", "layer2.0.downsample.1", "layer2.0.add",
+             "layer2.0.relu", "flatten", "fc"]  # fmt: skip
+    features = net.extract(x, names)
+    for name, expected in zip(names, net.reference(x, outputs=names), strict=True):
+        near(features[name], expected)
+    assert features["layer1.0.bn1"].min() < 0 and features["layer2.0.add"].min() < 0
+    equal(features["layer1.0.relu1"], np.maximum(features["layer1.0.bn1"], 0))
+    equal(features["layer2.0.relu"], np.maximum(features["layer2.0.add"], 0))
+    assert features["fc"].shape == (1, 10)
+
+
+def torch_resnet(nn, kernels, depths):
+    """torchvision's ResNet, its parameters under torchvision's names; kernels (3, 3) or (1, 3, 1)."""
+
+    class Block(nn.Module):
+        def __init__(self, channels, width, stride):
+            super().__init__()
+            strided = kernels.index(3)
+            inner = channels
+            for i, kernel in enumerate(kernels):
+                out = 4 * width if i == 2 else width
+                step = stride if i == strided else 1
+                setattr(self, f"conv{i + 1}", nn.Conv2d(inner, out, kernel, step, kernel // 2, bias=False))
+                setattr(self, f"bn{i + 1}", nn.BatchNorm2d(out))
+                inner = out
+            self.downsample = nn.Sequential()
+            if (channels, stride) != (out, 1):
+                self.downsample.extend([nn.Conv2d(channels, out, 1, stride, bias=False), nn.BatchNorm2d(out)])
+
+        def forward(self, x):
+            y = x
+            for i in range(1, len(kernels) + 1):
+                y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y if i == 1 else y.relu()))
+            return (y + self.downsample(x)).relu()
+
+    net = OrderedDict(conv1=nn.Conv2d(3, 64, 7, 2, 3, bias=False), bn1=nn.BatchNorm2d(64), relu=nn.ReLU(),
+                      maxpool=nn.MaxPool2d(3, 2, 1))  # fmt: skip
+    channels = 64
+    for stage, depth in enumerate(depths):
+        blocks = []
+        for i in range(depth):
+            width = 64 << stage
+            blocks.append(Block(channels, width, 2 if stage and i == 0 else 1))
+            channels = width * (4 if len(kernels) == 3 else 1)
+        net[f"layer{stage + 1}"] = nn.Sequential(*blocks)
+    net.update(avgpool=nn.AdaptiveAvgPool2d(1), flatten=nn.Flatten(), fc=nn.Linear(channels, 1000))
+    return nn.Sequential(net)
+
+
+def test_state_dict_of_pytorch_as_safetensors(torch, tmp_path):
+    save_file = pytest.importorskip("safetensors.torch").save_file
+    net, module = randomised(models.resnet18()), torch_resnet(torch.nn, (3, 3), (2, 2, 2, 2))
+    module.load_state_dict({name: torch.from_numpy(value) for name, value in net.state_dict().items()})
+    assert "layer2.0.downsample.1.num_batches_tracked" in module.state_dict()
+    path = tmp_path / "resnet18.safetensors"
+    save_file(module.state_dict(), path)
+    loaded = models.resnet18(weights=path)
+    assert list(loaded.parameters) == [name for name in module.state_dict() if "num_batches" not in name]
+    for name, value in net.parameters.items():
+        equal(loaded.parameters[name], value)
+
+
+# ------------------------------------------------------------------------------------------------------ autoencoders
+
+
+def torch_autoencoder(nn):
+    layers = OrderedDict()
+    for i, (channels, out) in enumerate([(3, 32), (32, 64), (64, 128), (128, 256)], 1):
+        layers |= {f"conv{i}": nn.Conv2d(channels, out, 3, 2, 1), f"relu{i}": nn.ReLU()}
+    for i, (channels, out) in enumerate([(256, 128), (128, 64), (64, 32), (32, 3)], 1):
+        layers |= {f"deconv{i}": nn.ConvTranspose2d(channels, out, 4, 2, 1), f"relu{i + 4}": nn.ReLU()}
+    layers["relu8"] = nn.Sigmoid()
+    return nn.Sequential(layers)
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "unpooling_autoencoder"])
+def test_autoencoder_returns_an_image(name):
+    net = models.NETWORKS[name]()
+    x = np.random.default_rng(4).random((1, 3, 224, 224), np.float32)
+    codes = {"autoencoder": ("conv4", (1, 256, 14, 14)), "unpooling_autoencoder": ("pool3", (1, 128, 28, 28))}
+    code, shape = codes[name]
+    features = net.extract(x, [code, net.graph.outputs[0]])
+    assert features[code].shape == shape
+    y = features[net.graph.outputs[0]]
+    assert y.shape == x.shape and y.min() >= 0 and y.max() <= 1
+
+
+def test_unpooling_is_exact_on_integers():
+    """Where float32 is exact, so are the places of the maxima, ties included. Transforms would divide."""
+    net = models.unpooling_autoencoder()
+    rng = np.random.default_rng(6)
+    state = {}
+    for name, value in net.parameters.items():
+        integers = rng.integers(-1, 2, value.shape) * (rng.random(value.shape) < 0.1)
+        state[name] = integers.astype(np.float32)
+    net.load_state_dict(state)
+    x = rng.integers(-4, 5, (2, 3, 32, 48)).astype(np.float32)
+
+    names = [value for value in net.graph.dims if value not in ("image", *net.graph.outputs)]
+    expected = dict(zip(names, net.reference(x, outputs=names), strict=True))
+    for node in net.graph.nodes:
+        if node.op == "conv2d":
+            sums = ts.reference.conv2d(np.abs(({"image": x} | expected)[node.inputs["x"]]),
+                                       np.abs(state[f"{node.name}.weight"]), padding=1)  # fmt: skip
+            assert sums.max() + 1 < 2**24
+    for isa in ts.show_runtime()["supported_isas"]:
+        with ts.max_isa(isa):
+            run = net.compile(2, image_size=x.shape[2:], accuracy="strict", outputs=names)
+        features = dict(zip(names, run(x), strict=True))
+        assert features["pool1:1"].dtype == np.int64
+        for name in names:
+            equal(features[name], expected[name], err_msg=name)
+
+
+# ---------------------------------------------------------------------------------------------------------- PyTorch
+
+PEERS = {
+    "alexnet": torch_alexnet,
+    "resnet18": lambda nn: torch_resnet(nn, (3, 3), (2, 2, 2, 2)),
+    "resnet50": lambda nn: torch_resnet(nn, (1, 3, 1), (3, 4, 6, 3)),
+    "autoencoder": torch_autoencoder,
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_agrees_with_pytorch(torch, name, request):
+    net = request.getfixturevalue("alexnet") if name == "alexnet" else randomised(models.NETWORKS[name]())
+    module = PEERS[name](torch.nn).eval()
+    module.load_state_dict({name: torch.from_numpy(value) for name, value in net.parameters.items()})
+    x = np.random.default_rng(5).standard_normal((1, *net.graph.inputs["image"]), np.float32)
+    with torch.no_grad():
+        expected = module(torch.from_numpy(x)).numpy()
+    near(net(x), expected)
+
+
+# -------------------------------------------------------------------------------------------------- trained networks
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """(images, labels) of the part that examples/train_digits.py held out, and the card it wrote."""
+    datasets = pytest.importorskip("sklearn.datasets")
+    split = pytest.importorskip("sklearn.model_selection").train_test_split
+    x, label = datasets.load_digits(return_X_y=True)
+    _, x, _, label = split(x, label, test_size=0.25, random_state=0, stratify=label)
+    x = np.kron(x.reshape(-1, 8, 8) / 16, np.ones((4, 4)))[:, None].astype(np.float32)
+    return x, label, Path(ts.__file__).with_name("pretrained").joinpath("README.md").read_text(encoding="utf-8")
+
+
+def test_lenet5_reads_digits(digits):
+    x, label, card = digits
+    right = np.sum(models.lenet5(weights="digits")(x).argmax(axis=1) == label)
+    assert f"({right} of {len(label)})" in card
+
+
+def test_denoiser_cleans_digits(digits):
+    x, _, card = digits
+    sigma, seed = re.search(r"np\.clip\(x \+ ([\d.]+) \* noise", card), re.search(r"default_rng\((\d+)\)", card)
+    noise = np.random.default_rng(int(seed[1])).standard_normal(x.shape, dtype=np.float32)
+    noisy = np.clip(x + np.float32(sigma[1]) * noise, 0, 1)
+
+    def psnr(y):
+        return f"{-10 * np.log10(np.mean((y.astype(np.float64) - x) ** 2)):.2f} dB"
+
+    cleaned = models.denoiser(weights="digits")(noisy)
+    assert f"PSNR {psnr(noisy)} noisy, {psnr(cleaned)} denoised" in card

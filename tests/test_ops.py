@@ -1,0 +1,647 @@
+"""Every operator on every instruction set, against reference.py.
+
+Twice: on integers small enough that float32 is exact, where equality is equality; then on normal values, within a bound
+that follows from the arithmetic. With u = 2^-24, the unit of rounding, and gamma(n) = n u / (1 - n u):
+
+    a sum of n products, in any order, fused or not, is wrong by at most gamma(n) * sum |x| |w|    (Higham 2002, 3.1)
+
+where that last sum is the reference, run on absolute values. Products with the zero weights of padded channels are
+exact and do not count. Results below 2^-126 become 0, which TINY allows for. What an activation adds: see ROUNDING.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import math
+
+import cases
+import numpy as np
+import pytest
+import tesela
+from tesela import reference
+from tesela.arguments import ACTIVATIONS
+from tesela.operators import TABLE
+
+U = 2.0**-24
+TINY = 2.0**-126
+inf, nan = math.inf, math.nan
+
+
+def gamma(n: float) -> float:
+    return n * U / (1 - n * U)
+
+
+def ids(case: cases.Case) -> str:
+    return case.id
+
+
+def compute(case: cases.Case, arrays: dict, **more):
+    """The reference's results as a list."""
+    results = getattr(reference, case.op)(**arrays, **case.arguments, **more)
+    return list(results) if isinstance(results, tuple) else [results]
+
+
+def within(actual: np.ndarray, expected: np.ndarray, bound) -> None:
+    """|actual - expected| <= bound everywhere, and NaN and infinity in the same places."""
+    assert actual.dtype == np.float32 and actual.shape == expected.shape
+    finite = np.isfinite(expected)
+    np.testing.assert_array_equal(actual[~finite], expected[~finite].astype(np.float32))
+    error, bound = np.abs(actual - expected)[finite], np.broadcast_to(bound, expected.shape)[finite]
+    ratio = np.where(error > 0, error / np.maximum(bound, 1e-300), 0.0)
+    assert np.isfinite(actual[finite]).all() and ratio.max(initial=0.0) <= 1.0, f"{ratio.max()} times the bound"
+
+
+# -------------------------------------------------------------------------------------------------- activations
+
+# name -> (the largest slope, error(x, f(x)) of the kernel's own arithmetic in units of U). Counted from vector_math.h:
+# exp is a polynomial whose argument, tail and sum are each rounded once, 4 in all with its truncation; each further
+# operation adds 1. |x| stands where 1 + erf or 1 + tanh cancels, which leaves an error relative to x / 2.
+ROUNDING = {
+    None: (1.0, lambda x, y: 0.0),
+    "relu": (1.0, lambda x, y: 0.0),
+    "relu6": (1.0, lambda x, y: 0.0),
+    "leaky_relu": (1.0, lambda x, y: 2 * np.abs(y)),  # the slope, the product
+    "elu": (1.0, lambda x, y: 13 * np.abs(y)),  # exp - 1 loses two bits at -0.34, where the tail takes over
+    "sigmoid": (0.25, lambda x, y: 6 * np.abs(y)),
+    "tanh": (1.0, lambda x, y: 6 * np.abs(y)),
+    "hardswish": (1.5, lambda x, y: 3 * np.abs(y)),
+    "silu": (1.1, lambda x, y: 6 * np.abs(y)),
+    "gelu": (1.13, lambda x, y: 2.5 * np.abs(x) + 2 * np.abs(y)),
+    "gelu_tanh": (1.13, lambda x, y: 4.1 * np.abs(x) + 2 * np.abs(y)),
+}
+
+
+def after_activation(activation, x: np.ndarray, error) -> np.ndarray:
+    """The bound for activation(x), when x has been computed with this error."""
+    name = activation[0] if isinstance(activation, tuple) else activation
+    slope, rounding = ROUNDING[name]
+    y = reference._activate(x, activation)
+    return slope * error + U * rounding(np.abs(x) + error, np.abs(y) + slope * error) + TINY * (1 + np.abs(x))
+
+
+def test_every_activation_has_a_bound():
+    assert set(ROUNDING) == {None, *ACTIVATIONS}
+
+
+def interesting_floats(rng: np.random.Generator) -> np.ndarray:
+    """Both signs of every magnitude, the ends of every branch of vector_math.h, and what is no number."""
+    magnitudes = np.concatenate([np.geomspace(1e-30, 1e30, 2001), np.linspace(0, 20, 8001), np.linspace(80, 110, 1001)])
+    ends = [0.34, math.log(2) / 2, 0.625, 0.9375, 0.9375 * math.sqrt(2), 4 * math.sqrt(2), 3.0, 6.0, 87.3, 88.72, 89.0]
+    ends = np.float32(ends)
+    near = np.concatenate([np.nextafter(ends, np.float32(0)), ends, np.nextafter(ends, np.float32(inf))])
+    x = np.concatenate([magnitudes.astype(np.float32), near, rng.standard_normal(4000, np.float32)])
+    return np.concatenate([x, -x, np.float32([0.0, -0.0, inf, -inf, nan])])
+
+
+@pytest.mark.filterwarnings("ignore:invalid value|overflow encountered:RuntimeWarning")
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation(name, isa, rng, planned):
+    x = interesting_floats(rng)
+    op, arguments = ("gelu", {"approximate": "tanh"}) if name == "gelu_tanh" else (name, {})
+    (y,) = planned(op, {"x": x}, arguments).run()
+    expected = getattr(reference, op)(x, **arguments)
+    within(y, expected, after_activation(name, x.astype(np.float64), 0.0))
+    assert np.isnan(y[-1])  # of NaN
+
+
+@pytest.mark.parametrize("parameter", [-0.5, 0.0, 0.25, 3.0])
+def test_activation_parameters(parameter, isa, rng, planned):
+    x = rng.standard_normal((2, 17, 5), np.float32)
+    for name, keyword in (("leaky_relu", "negative_slope"), ("elu", "alpha")):
+        (y,) = planned(name, {"x": x}, {keyword: parameter}).run()
+        expected = getattr(reference, name)(x, parameter)
+        within(y, expected, U * ROUNDING[name][1](x, expected))
+
+
+@pytest.mark.parametrize("shape", cases.SHAPES_OF_ANY_RANK, ids=str)
+def test_activation_of_any_rank(shape, isa, rng, planned):
+    x = rng.integers(-9, 10, shape).astype(np.float32)
+    for name in ("relu", "relu6"):
+        (y,) = planned(name, {"x": x}, {}).run()
+        np.testing.assert_array_equal(y, getattr(reference, name)(x))
+        np.testing.assert_array_equal(getattr(tesela, name)(x), y)
+
+
+# ------------------------------------------------------------------------------------- convolution and products
+
+MOST_MACS = 12_000_000  # a larger layer is tested on a smaller image
+CONV2D = [c.cropped(MOST_MACS) for c in [*cases.CONV2D_NETWORKS, *cases.CONV2D_EDGES]]
+CONV_TRANSPOSE2D = [c.cropped(MOST_MACS) for c in [*cases.CONV_TRANSPOSE2D_NETWORKS, *cases.CONV_TRANSPOSE2D_EDGES]]
+LINEAR = [c for c in [*cases.LINEAR_NETWORKS, *cases.LINEAR_EDGES] if c.macs <= MOST_MACS]
+# c as the kernels take it; the public function spreads the others first, see test_public_function.
+GEMM = [c for c in cases.GEMM if c.operands.get("c", ()) not in ((20, 1), (1, 1))]
+
+PRODUCTS = [*CONV2D, *CONV_TRANSPOSE2D, *LINEAR, *GEMM]
+BENCHDNN = [c.cropped(MOST_MACS) for c in [*cases.benchdnn_conv2d(), *cases.benchdnn_conv_transpose2d()]]
+
+# (bias, residual, activation that integers survive): every case takes one, one case of every algorithm takes all.
+EPILOGUES = [
+    (False, False, None),
+    (True, False, "relu"),
+    (True, True, None),
+    (False, True, "relu"),
+    (True, True, ("leaky_relu", 0.25)),
+    (True, False, "relu6"),
+    (False, False, ("leaky_relu", -2.0)),
+]
+
+
+def with_epilogue(case: cases.Case, bias: bool, residual: bool) -> cases.Case:
+    operands = dict(case.operands)
+    if bias and case.op != "gemm":
+        groups = case.arguments.get("groups", 1) if case.op == "conv_transpose2d" else 1
+        operands["bias"] = (operands["weight"][1 if case.op == "conv_transpose2d" else 0] * groups,)
+    if residual and "residual" in TABLE[case.op].tensors:
+        operator = TABLE[case.op]
+        operands["residual"] = operator.dims(operator.attributes(**case.arguments), **operands)[0]
+    return cases.Case(case.op, case.name, operands, case.arguments)
+
+
+def products(case: cases.Case) -> int:
+    """How many products one output sums."""
+    if case.op == "gemm":
+        return case.operands["a"][0 if case.arguments.get("trans_a") else 1]
+    if case.op == "conv_transpose2d":
+        channels, _, *kernel = case.operands["weight"]
+        return channels // case.arguments.get("groups", 1) * math.prod(kernel)
+    return math.prod(case.operands["weight"][1:])
+
+
+@functools.lru_cache(maxsize=1)  # pytest goes through the instruction sets within a case
+def integer_problem(case: cases.Case, bias: bool, residual: bool, activation) -> tuple[dict, np.ndarray]:
+    arrays = with_epilogue(case, bias, residual).arrays(np.random.default_rng(7), integers=True)
+    (expected,) = compute(case, arrays, activation=activation)
+    assert np.abs(expected).max() < 2**24
+    return arrays, expected.astype(np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def real_problem(case: cases.Case, bias: bool, residual: bool, activation) -> tuple[dict, np.ndarray, np.ndarray]:
+    arrays = with_epilogue(case, bias, residual).arrays(np.random.default_rng(11))
+    (sums,) = compute(case, arrays)
+    magnitudes = {operand: np.abs(array) for operand, array in arrays.items()}
+    scales = {key: abs(case.arguments[key]) for key in ("alpha", "beta") if key in case.arguments}
+    magnitude = getattr(reference, case.op)(**magnitudes, **case.arguments | scales)
+    # One rounding a product, one an addition: K products, bias and residual. alpha and beta are one each.
+    roundings = products(case) + 2 + len(scales)
+    bound = after_activation(activation, sums, gamma(roundings) * magnitude + roundings * TINY)
+    return arrays, reference._activate(sums, activation), bound
+
+
+def check_integers(case, epilogue, planned):
+    arrays, expected = integer_problem(case, *epilogue)
+    (y,) = planned(case.op, arrays, {**case.arguments, "activation": epilogue[2]}).run()
+    np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("case", PRODUCTS, ids=ids)
+def test_products_of_integers(case, isa, planned):
+    check_integers(case, EPILOGUES[PRODUCTS.index(case) % len(EPILOGUES)], planned)
+
+
+@pytest.mark.parametrize("case", BENCHDNN, ids=ids)
+def test_products_of_integers_benchdnn(case, isa, planned):
+    check_integers(case, EPILOGUES[BENCHDNN.index(case) % len(EPILOGUES)], planned)
+
+
+@pytest.mark.parametrize("case", PRODUCTS, ids=ids)
+def test_products(case, isa, planned):
+    number = PRODUCTS.index(case)
+    activation = [None, *ACTIVATIONS][number % (1 + len(ACTIVATIONS))]
+    arrays, expected, bound = real_problem(case, number % 2 == 0, number % 3 == 0, activation)
+    (y,) = planned(case.op, arrays, {**case.arguments, "activation": activation}).run()
+    within(y, expected, bound)
+
+
+# One case, full blocks and a tail, for each algorithm.
+ALGORITHMS = {
+    "pointwise": [cases.conv2d("epilogue", 20, (5, 7), 40, 1), cases.conv2d("epilogue", 32, 6, 32, 1)],
+    "direct": [cases.conv2d("epilogue", 20, (5, 7), 40, 3, padding=1), cases.conv2d("epilogue", 32, 5, 32, 3)],
+    "interleaved": [cases.conv2d("epilogue", 3, (9, 7), 21, 3, stride=2), cases.conv2d("epilogue", 3, 6, 32, 3)],
+    "depthwise": [
+        cases.conv2d("epilogue", 21, 6, 21, 3, padding=1, groups=21),
+        cases.conv2d("epilogue", 32, 6, 32, 3, padding=1, groups=32),
+    ],
+}
+TRANSFORMS = ["winograd 2x2", "winograd 4x4"]  # tested below
+EPILOGUE_CASES = [
+    *((algorithm, case) for algorithm, group in ALGORITHMS.items() for case in group),
+    ("direct", cases.conv_transpose2d("epilogue", 20, 4, 21, 3, stride=2, padding=1)),
+    ("gemm", cases.linear("epilogue", 9, 30, 37)),
+    ("gemm", cases.gemm("epilogue", 9, 30, 37, c=(9, 37), alpha=2.0, beta=-3.0)),
+]
+
+
+@pytest.mark.parametrize(
+    "algorithm, case", EPILOGUE_CASES, ids=lambda value: value if isinstance(value, str) else value.id
+)
+def test_every_epilogue_of_every_algorithm(algorithm, case, isa, planned):
+    for bias, residual, activation in EPILOGUES:
+        check_integers(case, (bias, residual, activation), planned)
+    for activation in ACTIVATIONS:
+        for bias, residual in [(False, False), (True, True)]:
+            arrays, expected, bound = real_problem(case, bias, residual, activation)
+            plan = planned(case.op, arrays, {**case.arguments, "activation": activation})
+            assert algorithm in plan.algorithms
+            within(*plan.run(), expected, bound)
+
+
+@pytest.mark.parametrize("accuracy, algorithms", [("strict", ALGORITHMS), ("default", [*ALGORITHMS, *TRANSFORMS])])
+def test_cases_reach_every_algorithm(accuracy, algorithms, isa, planned):
+    reached = collections.Counter()
+    for case in CONV2D:
+        arrays = {operand: np.zeros(shape, np.float32) for operand, shape in case.operands.items()}
+        reached.update(planned(case.op, arrays, case.arguments, accuracy).algorithms)
+    assert set(reached) - {"to blocked", "to plain"} == set(algorithms)
+    assert min(reached[algorithm] for algorithm in algorithms) >= 2
+
+
+# ------------------------------------------------------------------------------------------------------ Winograd
+
+WINOGRAD = [c for c in CONV2D if c.name == "winograd"]
+TILED = [
+    c for c in CONV2D if c.operands["weight"][2:] == (3, 3) and not {"stride", "dilation"} & c.arguments.keys()
+]
+
+
+def winograd_magnitude(m: int, x: np.ndarray, weight: np.ndarray, padding) -> np.ndarray:
+    """|A^T| (sum of |G| |w| |G^T| times |B^T| |x| |B|) |A|: what F(m, 3) adds up, see csrc/cpu/conv2d_winograd.cpp."""
+    points = np.array({2: [0, 1, -1], 4: [0, 0.625, -0.625, 1.5, -1.5]}[m])
+    n = m + 2
+    G, A, B = np.zeros((n, 3)), np.zeros((n, m)), np.zeros((n, n))
+    for j, a in enumerate(points):
+        others = np.delete(points, j)
+        G[j] = a ** np.arange(3) / np.prod(a - others)
+        A[j] = a ** np.arange(m)
+        B[j, : n - 1] = np.poly(others)[::-1]
+    G[-1, 2], A[-1, m - 1], B[-1] = 1, 1, np.poly(points)[::-1]
+    G, A, B = np.abs(G), np.abs(A), np.abs(B)
+
+    (top, bottom), (left, right) = padding
+    OH, OW = x.shape[2] + top + bottom - 2, x.shape[3] + left + right - 2
+    tiles_h, tiles_w = -(-OH // m), -(-OW // m)
+    more = (tiles_h * m - OH, tiles_w * m - OW)
+    padded = np.pad(np.abs(x.astype(np.float64)), ((0, 0), (0, 0), (top, bottom + more[0]), (left, right + more[1])))
+    tiles = np.lib.stride_tricks.sliding_window_view(padded, (n, n), axis=(2, 3))[:, :, ::m, ::m]
+    tiles, weight = B @ tiles @ B.T, G @ np.abs(weight.astype(np.float64)) @ G.T
+    sums = np.einsum("bchwij,ocij->bohwij", tiles, weight, optimize=True)
+    y = np.moveaxis(A.T @ sums @ A, 4, 3).reshape(len(x), len(weight), tiles_h * m, tiles_w * m)
+    return y[:, :, :OH, :OW]
+
+
+@pytest.mark.parametrize("case", WINOGRAD, ids=ids)
+@pytest.mark.parametrize("epilogue", range(len(EPILOGUES)))
+def test_winograd(case, epilogue, isa, planned):
+    bias, residual, activation = EPILOGUES[epilogue]
+    arrays, expected, _ = real_problem(case, bias, residual, activation)
+    plan = planned(case.op, arrays, {**case.arguments, "activation": activation}, "default")
+    (m,) = [int(algorithm[-1]) for algorithm in plan.algorithms if algorithm.startswith("winograd")]
+    (y,) = plan.run()
+    if case.arguments.get("groups", 1) == 1:
+        sides = TABLE["conv2d"].attributes(padding=case.arguments["padding"])["padding"]
+        magnitude = winograd_magnitude(m, arrays["x"], arrays["weight"], sides)
+        magnitude += np.abs(arrays["residual"]) if residual else 0
+        magnitude += np.abs(arrays["bias"])[:, None, None] if bias else 0
+        # Four operations in each direction of each transform, one rounding of the weights, the sum over channels.
+        channels = case.operands["weight"][1]
+        (sums,) = compute(case, arrays)
+        within(y, expected, after_activation(activation, sums, gamma(channels + 20) * magnitude))
+
+
+@pytest.mark.parametrize("case", WINOGRAD, ids=ids)
+def test_default_accuracy_is_about_twice_the_error_of_direct_sums(case, isa, planned):
+    arrays, expected, _ = real_problem(case, False, False, None)
+    strict, default = (planned(case.op, arrays, case.arguments, a).run()[0] for a in ("strict", "default"))
+    assert np.square(default - expected).mean() <= 2.5**2 * np.square(strict - expected).mean()
+
+
+@pytest.mark.parametrize("case", WINOGRAD, ids=ids)
+def test_winograd_2x2_is_exact_on_integers(case, isa, planned):
+    """F(2, 3) multiplies by 0, 1, 1/2 and 1/4 only."""
+    for bias, residual, activation in EPILOGUES:
+        arrays, expected = integer_problem(case, bias, residual, activation)
+        plan = planned(case.op, arrays, {**case.arguments, "activation": activation}, "default")
+        if "winograd 2x2" in plan.algorithms:
+            np.testing.assert_array_equal(*plan.run(), expected)
+
+
+@pytest.mark.parametrize("accuracy", ["default", "fast"])
+@pytest.mark.parametrize("case", TILED, ids=ids)
+def test_accuracy(case, accuracy, isa, planned):
+    """Whatever is chosen: transforms mix the pixels of a tile, so the error goes with the largest sum nearby."""
+    arrays, expected, bound = real_problem(case, True, False, None)
+    (y,) = planned(case.op, arrays, case.arguments, accuracy).run()
+    within(y, expected, 2 * bound.max())
+
+
+# -------------------------------------------------------------------------------------------------- exact copies
+
+EXACT = [
+    *cases.BINARY, *cases.PRELU, *cases.CONCAT, *cases.PAD, *cases.PIXEL_SHUFFLE, *cases.FLATTEN, *cases.DROPOUT,
+    *(c for c in cases.UPSAMPLE if "mode" not in c.arguments),
+    *(c for c in cases.GLOBAL_POOLS if c.op == "global_max_pool2d"),
+    *cases.MAX_POOL2D, *cases.benchdnn_pool2d("max_pool2d"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", EXACT, ids=ids)
+def test_exact(case, isa, rng, planned):
+    arrays = case.arrays(rng, integers=True)
+    (y,) = planned(case.op, arrays, case.arguments).run()
+    np.testing.assert_array_equal(y, compute(case, arrays)[0].astype(np.float32))
+
+
+@pytest.mark.parametrize("case", [*cases.MAX_POOL2D, *cases.benchdnn_pool2d("max_pool2d")[::4]], ids=ids)
+def test_max_pool2d_indices(case, isa, rng, planned):
+    arrays = case.arrays(rng, integers=True)  # many equal values: the first wins
+    y, indices = planned(case.op, arrays, {**case.arguments, "return_indices": True}).run()
+    expected, expected_indices = compute(case, arrays, return_indices=True)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(indices, expected_indices)
+
+
+@pytest.mark.parametrize("case", [*cases.AVG_POOL2D, *cases.benchdnn_pool2d("avg_pool2d")], ids=ids)
+def test_avg_pool2d_of_integers(case, isa, rng, planned):
+    """The sum is exact; the quotient is rounded as float64's rounded again (53 digits are more than 2 * 24 + 2)."""
+    arrays = case.arrays(rng, integers=True)
+    (y,) = planned(case.op, arrays, case.arguments).run()
+    np.testing.assert_array_equal(y, compute(case, arrays)[0].astype(np.float32))
+
+
+AVERAGES = [*cases.AVG_POOL2D, *cases.ADAPTIVE_POOLS, *(c for c in cases.GLOBAL_POOLS if c.op == "global_avg_pool2d")]
+
+
+@pytest.mark.parametrize("case", AVERAGES, ids=ids)
+def test_averages(case, isa, rng, planned):
+    arrays = case.arrays(rng)
+    (y,) = planned(case.op, arrays, case.arguments).run()
+    _, _, h, w = case.operands["x"]
+    kernel = case.arguments.get("kernel_size", (h, w))
+    terms = math.prod(kernel) if isinstance(kernel, tuple) else kernel**2
+    within(y, compute(case, arrays)[0], gamma(terms + 1) * compute(case, {"x": np.abs(arrays["x"])})[0])
+
+
+@pytest.mark.parametrize("size", [None, (9, 13), (1, 17, 20, 20)])
+def test_max_unpool2d(size, isa, rng, planned):
+    x = rng.standard_normal((1 if size else 2, 17, 8, 12), np.float32)
+    y, indices = tesela.max_pool2d(x, 2, return_indices=True)
+    (back,) = planned("max_unpool2d", {"x": y, "indices": indices}, {"kernel_size": 2, "output_size": size}).run()
+    np.testing.assert_array_equal(back, reference.max_unpool2d(y, indices, 2, output_size=size))
+
+
+def test_max_unpool2d_of_equal_indices_keeps_the_last(isa, rng, planned):
+    x = rng.standard_normal((2, 3, 4, 5), np.float32)
+    indices = rng.integers(0, 4, x.shape)
+    (y,) = planned("max_unpool2d", {"x": x, "indices": indices}, {"kernel_size": 2}).run()
+    np.testing.assert_array_equal(y, reference.max_unpool2d(x, indices, 2))
+
+
+# ------------------------------------------------------------------------------------- normalization, resampling
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "tanh"])
+@pytest.mark.parametrize("case", cases.BATCH_NORM, ids=ids)
+def test_batch_norm(case, activation, isa, rng, planned):
+    arrays = case.arrays(rng)
+    arrays["running_var"] = np.abs(arrays["running_var"]) + np.float32(0.1)
+    (y,) = planned(case.op, arrays, {"activation": activation}).run()
+    (sums,) = compute(case, arrays)
+    # x * scale + shift: scale, shift, product and sum are rounded, and |shift| <= |mean| * |scale| + |bias|.
+    sizes = {operand: np.abs(array) for operand, array in arrays.items()}
+    magnitude = reference.batch_norm(**sizes | {"running_mean": -sizes["running_mean"]})
+    within(y, reference._activate(sums, activation), after_activation(activation, sums, gamma(3) * magnitude))
+
+
+@pytest.mark.parametrize("case", cases.LOCAL_RESPONSE_NORM, ids=ids)
+def test_local_response_norm(case, isa, rng, planned):
+    arrays = case.arrays(rng)
+    (y,) = planned(case.op, arrays, case.arguments).run()
+    (expected,) = compute(case, arrays)
+    # The divisor: `size` squares summed, alpha / size, its product, k; a relative error e becomes beta * e under the
+    # power, which itself takes four operations (or powf, good to 1 ulp); then the division.
+    beta = case.arguments.get("beta", 0.75)
+    within(y, expected, gamma(beta * (case.arguments["size"] + 5) + 5) * np.abs(expected))
+
+
+@pytest.mark.parametrize("case", cases.SOFTMAX, ids=ids)
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_softmax(case, scale, isa, rng, planned):
+    x = case.arrays(rng)["x"] * np.float32(scale)
+    dim = case.arguments["dim"]
+    (y,) = planned(case.op, {"x": x}, case.arguments).run()
+    (expected,) = compute(case, {"x": x})
+    # x - m is rounded, which exp turns into a relative error |x - m| u, plus 4 u of its own; so the sum of n of them is
+    # wrong by the mean of that, weighted with what each contributes, and n more.
+    p = reference.softmax(x, dim)
+    distance = x.max(axis=dim, keepdims=True) - x.astype(np.float64)
+    of_sum = 4 + (p * distance).sum(axis=dim, keepdims=True) + x.shape[dim]
+    if case.op == "softmax":
+        within(y, expected, gamma((4 + distance + of_sum + 1).max()) * expected + 2 * TINY)
+    else:  # log(s) is good to 1 ulp, then two subtractions
+        log_sum = np.abs(expected + distance)
+        within(y, expected, 1.01 * U * (distance + of_sum + 2 * log_sum + np.abs(expected)))
+
+
+@pytest.mark.parametrize("case", [c for c in cases.UPSAMPLE if "mode" in c.arguments], ids=ids)
+def test_upsample_bilinear(case, isa, rng, planned):
+    arrays = case.arrays(rng)
+    (y,) = planned(case.op, arrays, case.arguments).run()
+    # One axis: both weights, a product and a sum are rounded, 5 u of the larger neighbour at most; two axes.
+    within(y, compute(case, arrays)[0], gamma(10) * np.abs(arrays["x"]).max())
+
+
+# ------------------------------------------------------------------------------------------------ public functions
+
+# One or two cases of each operator; the runs above go through the same plans.
+PUBLIC = [
+    *CONV2D[::25], *CONV_TRANSPOSE2D[::12], *LINEAR[-3:], *cases.GEMM, *cases.MAX_POOL2D[-2:], *cases.GLOBAL_POOLS[::4],
+    *cases.CONCAT, *cases.PAD[:2], *cases.BINARY[::5], *cases.PRELU[:2], *cases.PIXEL_SHUFFLE[:1], *cases.FLATTEN[:1],
+    *cases.DROPOUT, *(c for c in cases.UPSAMPLE[:2]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PUBLIC, ids=ids)
+def test_public_function(case, isa, rng):
+    arrays = case.arrays(rng, integers=True)
+    y = getattr(tesela, case.op)(**arrays, **case.arguments)
+    (expected,) = compute(case, arrays)
+    if case.op == "global_avg_pool2d":
+        within(y, expected, U * np.abs(expected))
+    else:
+        np.testing.assert_array_equal(y, expected.astype(np.float32))
+
+
+def test_gemm_takes_numbers_for_c(isa):
+    a, b = np.eye(3, 4, dtype=np.float32), np.ones((4, 2), np.float32)
+    np.testing.assert_array_equal(tesela.gemm(a, b, 2), np.full((3, 2), 3.0))
+    np.testing.assert_array_equal(tesela.gemm(a, b, np.float32(2), beta=0.5), np.full((3, 2), 2.0))
+
+
+def test_every_operator_is_tested():
+    tested = {
+        case.op
+        for case in [*PRODUCTS, *EXACT, *AVERAGES, *cases.BATCH_NORM, *cases.LOCAL_RESPONSE_NORM, *cases.SOFTMAX]
+    }
+    assert tested | set(ACTIVATIONS) - {"gelu_tanh"} | {"max_unpool2d"} == set(TABLE)
+
+
+# ---------------------------------------------------------------------------------------------- NaN and infinity
+
+quiet = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+
+
+def same_kind(actual: np.ndarray, expected: np.ndarray) -> None:
+    """NaN, +inf, -inf and numbers in the same places."""
+    np.testing.assert_array_equal(np.isnan(actual), np.isnan(expected))
+    np.testing.assert_array_equal(np.where(np.isinf(actual), actual, 0), np.where(np.isinf(expected), expected, 0))
+
+
+# Without groups that share a block, whose zero weights meet each other's NaN.
+SPECIAL = [
+    c
+    for c in [*CONV2D, *CONV_TRANSPOSE2D]
+    if c.arguments.get("groups", 1) in (1, c.operands["x"][1]) and c.macs < 10**6
+]
+SPECIAL = [c for c in SPECIAL if c.name != "multiplier" and (c.op == "conv2d" or "groups" not in c.arguments)]
+
+
+@quiet
+@pytest.mark.parametrize("case", SPECIAL, ids=ids)
+@pytest.mark.parametrize("value", [nan, inf])
+def test_special_values_stay_in_their_receptive_field(case, value, isa, rng, planned):
+    arrays = case.arrays(rng)
+    n, c, h, w = arrays["x"].shape
+    arrays["x"][n - 1, c // 2, h // 2, w // 2] = value
+    if value == inf:
+        arrays["x"][0, c - 1, 0, w - 1] = -inf
+    (y,) = planned(case.op, arrays, case.arguments).run()
+    same_kind(y, compute(case, arrays)[0])
+
+
+@quiet
+def test_special_values_of_grouped_convolution_stay_in_their_pixels(isa, rng, planned):
+    case = cases.conv2d("groups", 10, 9, 14, 3, padding=1, groups=2)
+    arrays = case.arrays(rng)
+    arrays["x"][0, 2, 4, 4] = nan  # of the first group
+    (y,) = planned(case.op, arrays, case.arguments).run()
+    seen = np.zeros((9, 9), bool)
+    seen[3:6, 3:6] = True
+    assert np.isnan(y[0, :7][:, seen]).all() and not np.isnan(y[..., ~seen]).any()
+
+
+@quiet
+def test_special_values_of_products(isa, rng, planned):
+    x, weight = rng.standard_normal((7, 20), np.float32), rng.standard_normal((18, 20), np.float32)
+    x[2, 3], x[4, 5], x[5, 0], x[5, 19] = nan, inf, inf, -inf
+    (y,) = planned("linear", {"x": x, "weight": weight}, {}).run()
+    same_kind(y, reference.linear(x, weight))
+    (y,) = planned("gemm", {"a": x, "b": weight}, {"trans_b": True}).run()
+    same_kind(y, reference.linear(x, weight))
+
+
+@quiet
+@pytest.mark.parametrize("channels", [3, 16, 17])
+def test_special_values_of_other_operators(channels, isa, rng, planned):
+    x = rng.standard_normal((2, channels, 6, 7), np.float32)
+    x[0, 1, 2, 3], x[1, 2, 5, 6], x[1, 0, 0, 0] = nan, inf, -inf
+    for op, arguments in [
+        ("max_pool2d", {"kernel_size": 3, "padding": 1}),
+        ("max_pool2d", {"kernel_size": 3, "padding": 1, "return_indices": True}),
+        ("avg_pool2d", {"kernel_size": 2}),
+        ("global_max_pool2d", {}),
+        ("global_avg_pool2d", {}),
+        ("adaptive_avg_pool2d", {"output_size": 4}),
+        ("pad", {"padding": 1, "value": inf}),
+        ("upsample", {"scale_factor": 2}),
+        ("concat", {}),
+        ("softmax", {"dim": 1}),
+        ("log_softmax", {"dim": 3}),
+    ]:
+        operands = {"tensors": [x, -x]} if op == "concat" else {"x": x}
+        results = planned(op, operands, arguments).run()
+        expected = getattr(reference, op)(**operands, **arguments)
+        for y, e in zip(results, expected if isinstance(expected, tuple) else (expected,), strict=True):
+            same_kind(y, e)
+
+
+def test_max_pool2d_of_nothing_but_minus_infinity(isa, planned):
+    x = np.full((1, 5, 4, 4), -inf, np.float32)
+    y, indices = planned("max_pool2d", {"x": x}, {"kernel_size": 2, "return_indices": True}).run()
+    assert (y == -inf).all() and (indices[0, 0] == [[0, 2], [8, 10]]).all()
+
+
+def middle(g: tesela.Graph, op: str, x: str) -> str:
+    """One operator, with what makes it leave something other than zero in lanes that hold no channel."""
+    arguments = {
+        "max_pool2d": {"kernel_size": 2, "padding": 1}, "avg_pool2d": {"kernel_size": 3, "stride": 1},
+        "pad": {"padding": 1, "value": inf}, "local_response_norm": {"size": 5}, "upsample": {"size": (9, 11)},
+        "leaky_relu": {"negative_slope": -1.0},
+    }  # fmt: skip
+    if op in ("add", "mul"):
+        return getattr(g, op)("middle", x, g.input("y", (5, 1, 1)))
+    if op == "concat":
+        return g.concat("middle", [x, g.relu("other", x)])
+    if op == "bilinear":
+        return g.upsample("middle", x, size=(9, 11), mode="bilinear")
+    if op == "depthwise":
+        return g.conv2d("middle", x, 5, 3, groups=5, activation="sigmoid")
+    if op == "interleaved":
+        return g.conv2d("middle", x, 7, 3, activation="sigmoid")
+    if op == "transposed":
+        return g.conv_transpose2d("middle", x, 7, 3, stride=2, activation="sigmoid")
+    return getattr(g, op)("middle", x, **arguments.get(op, {}))
+
+
+MIDDLES = [
+    "sigmoid", "hardswish", "elu", "leaky_relu", "prelu", "batch_norm", "add", "mul", "max_pool2d", "avg_pool2d", "pad",
+    "local_response_norm", "upsample", "bilinear", "concat", "depthwise", "interleaved", "transposed", "softmax",
+    "pixel_shuffle",
+]  # fmt: skip
+
+
+@quiet
+@pytest.mark.parametrize("op", MIDDLES)
+@pytest.mark.parametrize("special", [None, inf])
+def test_lanes_without_a_channel_stay_zero(op, special, isa, rng):
+    """conv -> op -> conv with channels that do not fill a block: what the second reads beyond them must be 0."""
+    g = tesela.Graph("lanes")
+    channels = 20 if op == "pixel_shuffle" else 5
+    x = g.conv2d("first", g.input("x", (19, 6, 8)), channels, 1)
+    x = g.pixel_shuffle("middle", x, upscale_factor=2) if op == "pixel_shuffle" else middle(g, op, x)
+    g.output(g.conv2d("last", x, 3, 3))
+    net = tesela.Network(g)
+    for name, value in net.parameters.items():
+        value[...] = rng.standard_normal(value.shape) if "var" not in name else 0.5
+    inputs = [rng.standard_normal((2, *dims), np.float32) for dims in g.inputs.values()]
+    if special is not None:
+        inputs[0][1, 18, 5, 7] = special
+        for other in inputs[1:]:
+            other[1, 4] = special
+    y, expected = net(*inputs), net.reference(*inputs)
+    same_kind(y, expected)
+    finite = np.isfinite(expected)
+    assert (np.isfinite(y) == finite).all()
+    # Far above rounding, far below what a single misplaced 0.5 would do.
+    np.testing.assert_allclose(y[finite], expected[finite], rtol=1e-3, atol=1e-3)
+
+
+def test_a_run_leaves_nothing_behind(isa, rng):
+    """The arena of a run full of NaN is used again; every value that is read must have been written first."""
+    g = tesela.Graph("leftovers")
+    x = g.conv2d("stem", g.input("x", (3, 17, 17)), 21, 3, stride=2, activation="sigmoid")
+    a, b = g.conv2d("a", x, 5, 1), g.conv2d("b", x, 16, 3, padding=1, activation="relu")
+    x = g.concat("joined", [b, a])
+    x = g.conv2d("depthwise", x, 21, 3, padding=1, groups=21)
+    x = g.add("sum", x, g.conv2d("grouped", x, 21, 3, padding=1, groups=3))
+    x = g.local_response_norm("norm", g.max_pool2d("pool", x, kernel_size=3, padding=1), size=5)
+    x = g.conv_transpose2d("up", x, 6, 3, stride=2)
+    x = g.upsample("resized", g.avg_pool2d("mean", x, kernel_size=2), size=5, mode="bilinear")
+    g.output(g.softmax("p", g.linear("fc", g.flatten("flat", x), 10)), "joined")
+    run = tesela.Network(g).compile(batch=2)
+    image = rng.standard_normal((2, 3, 17, 17), np.float32)
+    first = run(image)
+    run(np.full_like(image, nan))
+    for before, after in zip(first, run(image), strict=True):
+        assert np.isfinite(after).all()
+        np.testing.assert_array_equal(before, after)
