@@ -274,7 +274,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("supported_isas", &cpu::supported_isas, "Instruction sets of this machine that tesela has kernels for, narrowest first.");
   m.def("selected_isa", &cpu::selected_isa, "The instruction set that new programs use.");
   m.def("set_max_isa", [](const py::object& isa) {
-    if (!py::isinstance<py::str>(isa)) throw py::type_error("max_isa: expected a string, got " + std::string(py::repr(isa)));
+    if (!py::isinstance<py::str>(isa)) throw py::type_error(std::string("max_isa: expected a string, got ") + std::string(py::repr(isa)));
     cpu::set_max_isa(isa.cast<std::string>());
   }, "isa"_a);
   m.def("available_threads", &available_threads, "CPUs this process may use: affinity mask and cgroup quota.");

@@ -330,7 +330,8 @@ def test_extremes_of_few_channels(stride, python):
     """The same for the kernel that copies a band of rows; in a process of its own, which must survive."""
     script = f"""
 import numpy as np, tesela
-y = tesela.conv2d(np.ones((1, 1, 1, 1), np.float32), np.ones((1, 1, 2, 2), np.float32), stride={stride}, padding={stride})
+x, w = np.ones((1, 1, 1, 1), np.float32), np.ones((1, 1, 2, 2), np.float32)
+y = tesela.conv2d(x, w, stride={stride}, padding={stride})
 assert y.shape == (1, 1, 2, 2) and y.ravel().tolist() == [0, 0, 0, 1], y
 """
     python(script)

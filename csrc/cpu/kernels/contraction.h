@@ -65,13 +65,40 @@ struct Cut {
   int64_t begin(int64_t tile) const { return rows * tile / tiles; }
 };
 
-// Source: tile_rows(i) -> TileRow of row i; pack(k, count) readies that slice; a(row, height) -> address of a tile's
-// first product; block_stride(height).
+// Output pixel of a problem, counted over images, rows and columns. Finding one costs divisions; the next is an addition.
+struct Pixel {
+  int64_t image, h, w;
+
+  TESELA_INLINE Pixel(const Contraction& problem, int64_t index) {
+    const int64_t plane = problem.rows_h * problem.rows_w, within = index % plane;
+    image = index / plane, h = within / problem.rows_w, w = within % problem.rows_w;
+  }
+  TESELA_INLINE void advance(const Contraction& problem) {
+    if (++w < problem.rows_w) return;
+    w = 0;
+    if (++h < problem.rows_h) return;
+    h = 0, ++image;
+  }
+};
+
+// Where the results of output pixels [begin, begin + count) go.
+TESELA_INLINE void place_pixels(const ContractionArgs& args, const Contraction& problem, const ContractionOperands& io,
+                                int64_t begin, int64_t count, TileRow* rows) {
+  Pixel p(problem, begin);
+  for (int64_t i = 0; i < count; ++i, p.advance(problem)) {
+    const int64_t pixel = (problem.offset_h + p.h * args.step_h) * args.OW + problem.offset_w + p.w * args.step_w;
+    const int64_t within = pixel * args.y_pixel_stride;
+    rows[i] = {p.image * io.y_image_stride + within, p.image * io.residual_image_stride + within};
+  }
+}
+
+// Source: place(count, rows) says where results go; pack(cut, k, count) readies a slice; a(row, k) is the address of a
+// tile's first product in it, block_stride(height) the distance to the next 16.
 template <class Source>
 TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& problem, const ContractionTask& task,
                             const ContractionOperands& io, Source& source, TileRow* rows) {
   const Cut cut(task.row_end - task.row_begin);
-  for (int64_t i = 0; i < cut.rows; ++i) rows[i] = source.row(task.row_begin + i);
+  source.place(cut.rows, rows);
   const int tallest = static_cast<int>((cut.rows + cut.tiles - 1) / cut.tiles);
   const int widest = tile_panels(tallest);
   for (int64_t k = 0; k < problem.k || k == 0; k += args.kc) {
@@ -103,24 +130,6 @@ TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& prob
       panel += width;
     }
   }
-}
-
-// Output pixel `index` of a problem, counted over images, rows and columns.
-struct Pixel {
-  int64_t image, h, w;
-};
-
-TESELA_INLINE Pixel pixel_at(const Contraction& problem, int64_t index) {
-  const int64_t plane = problem.rows_h * problem.rows_w;
-  const int64_t within = index % plane;
-  return {index / plane, within / problem.rows_w, within % problem.rows_w};
-}
-
-TESELA_INLINE TileRow output_row(const ContractionArgs& args, const Contraction& problem, const ContractionOperands& io,
-                                 Pixel p) {
-  const int64_t pixel = (problem.offset_h + p.h * args.step_h) * args.OW + problem.offset_w + p.w * args.step_w;
-  const int64_t within = pixel * args.y_pixel_stride;
-  return {p.image * io.y_image_stride + within, p.image * io.residual_image_stride + within};
 }
 
 // Scratch of a task: its rows' places, then the packed slice.

@@ -20,41 +20,43 @@ struct Direct {
   float* packed;
   int64_t slice;  // products of the packed slice, a multiple of 16
 
-  TileRow row(int64_t index) const { return output_row(args, problem, io, pixel_at(problem, index)); }
+  void place(int64_t count, TileRow* rows) const { place_pixels(args, problem, io, row_begin, count, rows); }
 
   void pack(const Cut& cut, int64_t k, int64_t count) {
     slice = count;
+    Pixel next(problem, row_begin);
     for (int64_t tile = 0; tile < cut.tiles; ++tile) {
       const int64_t begin = cut.begin(tile);
       const int height = static_cast<int>(cut.begin(tile + 1) - begin);
-      Pixel pixels[max_rows];
-      for (int r = 0; r < height; ++r) pixels[r] = pixel_at(problem, row_begin + begin + r);
+      const float* images[max_rows];  // of each row: its image, and the input pixel under its first tap
+      int64_t hs[max_rows], ws[max_rows];
+      for (int r = 0; r < height; ++r, next.advance(problem)) {
+        images[r] = io.x + next.image * io.x_image_stride + problem.ic_block * args.x_plane_stride;
+        hs[r] = next.h * args.stride_h, ws[r] = next.w * args.stride_w;
+      }
       float* to = packed + begin * slice;
       int64_t block = k / 16;
       for (const int64_t end = (k + count) / 16; block < end;) {
         const int64_t tap = block / problem.ic_blocks, first = block % problem.ic_blocks;
         const int64_t blocks = smaller(problem.ic_blocks - first, end - block);
-        for (int r = 0; r < height; ++r) copy_row(to + r * 16, height * 16, pixels[r], tap, first, blocks);
+        const int64_t tap_h = problem.taps[2 * tap], tap_w = problem.taps[2 * tap + 1];
+        for (int r = 0; r < height; ++r) {
+          const int64_t h = hs[r] + tap_h, w = ws[r] + tap_w;
+          const bool inside = h >= 0 && h < args.IH && w >= 0 && w < args.IW;
+          const float* from = images[r] + first * args.x_plane_stride + (h * args.IW + w) * 16;
+          copy_pixel(to + r * 16, height * 16, inside ? from : nullptr, blocks);
+        }
         to += blocks * height * 16;
         block += blocks;
       }
     }
   }
 
-  // `blocks` cache lines of one input pixel, from channel block `first` on.
-  TESELA_INLINE void copy_row(float* to, int64_t to_stride, Pixel p, int64_t tap, int64_t first, int64_t blocks) const {
-    const int64_t h = p.h * args.stride_h + problem.taps[2 * tap];
-    const int64_t w = p.w * args.stride_w + problem.taps[2 * tap + 1];
-    if (h < 0 || h >= args.IH || w < 0 || w >= args.IW) {
-      for (int64_t b = 0; b < blocks; ++b) {
-        for (int v = 0; v < block_vectors; ++v) store(to + b * to_stride + v * lanes, zero());
-      }
-      return;
-    }
-    const float* from = io.x + p.image * io.x_image_stride + (problem.ic_block + first) * args.x_plane_stride + (h * args.IW + w) * 16;
-    for (int64_t b = 0; b < blocks; ++b) {
-      for (int v = 0; v < block_vectors; ++v) store(to + b * to_stride + v * lanes, load(from + v * lanes));
-      from += args.x_plane_stride;
+  // `blocks` cache lines of one input pixel, or of zeros.
+  TESELA_INLINE void copy_pixel(float* to, int64_t to_stride, const float* from, int64_t blocks) const {
+    for (int64_t b = 0; b < blocks; ++b, to += to_stride) {
+      for (int v = 0; v < block_vectors; ++v) store(to + v * lanes, from ? load(from + v * lanes) : zero());
+      if (from) from += args.x_plane_stride;
     }
   }
 

@@ -27,7 +27,7 @@ struct Interleaved {
     return (problem.rows_w - 1) * args.stride_w + (args.interleaved_kw - 1) * args.dilation_w + 1;
   }
 
-  TileRow row(int64_t index) const { return output_row(args, problem, io, pixel_at(problem, index)); }
+  void place(int64_t count, TileRow* rows) const { place_pixels(args, problem, io, row_begin, count, rows); }
 
   // Input row h of the padded image, interleaved.
   void fill_row(float* to, int64_t image, int64_t h) const {
@@ -57,7 +57,7 @@ struct Interleaved {
   }
 
   // All products of one output pixel, in order (kh, kw, ic).
-  void gather(Pixel p) const {
+  void gather(const Pixel& p) const {
     const int64_t channels = args.IC, run = args.interleaved_kw * channels, floats = band_width() * channels;
     float* to = row_buffer;
     for (int64_t kh = 0; kh < args.interleaved_kh; ++kh, to += run) {
@@ -75,14 +75,14 @@ struct Interleaved {
   void pack(const Cut& cut, int64_t k, int64_t count) {
     slice = (count + 15) / 16 * 16;
     band_image = -1;
+    Pixel p(problem, row_begin);
+    const Pixel end(problem, row_begin + cut.rows - 1);
     for (int64_t tile = 0; tile < cut.tiles; ++tile) {
       const int64_t begin = cut.begin(tile);
       const int height = static_cast<int>(cut.begin(tile + 1) - begin);
       float* to = packed + begin * slice;
-      for (int r = 0; r < height; ++r) {
-        const Pixel p = pixel_at(problem, row_begin + begin + r);
+      for (int r = 0; r < height; ++r, p.advance(problem)) {
         if (p.image != band_image) {
-          const Pixel end = pixel_at(problem, row_begin + cut.rows - 1);
           fill_band(p.image, p.h, end.image == p.image ? end.h : problem.rows_h - 1);
         }
         gather(p);

@@ -16,7 +16,7 @@ struct Pointwise {
   int64_t row_begin;
   const float* x;  // first pixel of the task
 
-  TileRow row(int64_t index) const { return output_row(args, problem, io, pixel_at(problem, index)); }
+  void place(int64_t count, TileRow* rows) const { place_pixels(args, problem, io, row_begin, count, rows); }
   void pack(const Cut&, int64_t, int64_t) const {}
   const float* a(int64_t row, int64_t k) const { return x + row * 16 + k / 16 * args.x_plane_stride; }
   int64_t block_stride(int) const { return args.x_plane_stride; }
@@ -27,7 +27,7 @@ struct Pointwise {
 void conv2d_pointwise(const ContractionArgs& args, const ContractionOperands& io, int64_t index) {
   const ContractionTask& task = args.tasks[index];
   const Contraction& problem = args.problems[task.problem];
-  const Pixel first = pixel_at(problem, task.row_begin);
+  const Pixel first(problem, task.row_begin);
   const float* x = io.x + first.image * io.x_image_stride + problem.ic_block * args.x_plane_stride +
                    (first.h * args.IW + first.w) * 16;
   Pointwise source{args, problem, io, task.row_begin, x};

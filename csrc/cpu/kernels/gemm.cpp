@@ -17,8 +17,11 @@ struct Rows {
   float* packed;
   int64_t slice;
 
-  TileRow row(int64_t index) const {
-    return {index * args.y_pixel_stride, args.residual_is_row ? 0 : index * args.y_pixel_stride};
+  void place(int64_t count, TileRow* rows) const {
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t y = (row_begin + i) * args.y_pixel_stride;
+      rows[i] = {y, args.residual_is_row ? 0 : y};
+    }
   }
 
   void pack(const Cut& cut, int64_t k, int64_t count) {

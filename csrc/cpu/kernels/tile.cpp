@@ -4,8 +4,7 @@
 //
 // Each product loads NP panels of weights once and broadcasts MR values of a; the sums stay in registers until the slice
 // ends. What follows in the same pass is the epilogue: residual, activation, store. Limits: a slice is any number of
-// products, the last block of 16 may be short; a panel with fewer than 16 channels, or an activation other than ReLU, is
-// finished in memory.
+// products, the last block of 16 may be short.
 
 #include "contraction.h"
 #include "vector_math.h"
@@ -33,27 +32,26 @@ TESELA_INLINE void multiply_add(vfloat (&acc)[MR][NP * block_vectors], const flo
   }
 }
 
-// A panel that is not full, or an activation other than ReLU, is finished in memory.
-void finish_slowly(const ContractionArgs& args, const Tile& t, const TileRow& row, int panel, int count, float* sums) {
+// An activation other than ReLU, a scaled residual, or a plain panel that is not full is finished in memory.
+void finish_slowly(const ContractionArgs& args, const Tile& t, const TileRow& row, int panel, int lanes_kept, float* sums) {
   float* y = t.y + row.y + panel * t.y_panel_stride;
+  const int count = args.plain_output ? lanes_kept : 16;
   if (t.last) {
     if (t.residual) {
       const float* residual = t.residual + row.residual + panel * t.y_panel_stride;
       for (int i = 0; i < count; ++i) sums[i] += args.residual_scale * residual[i];
     }
     activate(sums, count, args.activation);
+    for (int i = lanes_kept; i < count; ++i) sums[i] = 0.0f;
   }
   for (int i = 0; i < count; ++i) y[i] = sums[i];
-  if (t.last && !args.plain_output) {
-    for (int i = count; i < 16; ++i) y[i] = 0.0f;
-  }
 }
 
 template <int MR, int NP>
 void run_tile(const ContractionArgs& args, const Tile& t) {
   constexpr int vectors = NP * block_vectors;
   vfloat acc[MR][vectors];
-  const bool partial = t.lanes_in_last < 16;
+  const bool partial = args.plain_output && t.lanes_in_last < 16;  // y has no room for the lanes of a blocked tensor
   if (t.first) {
     vfloat start[vectors];
     if (t.bias) load_panels<NP>(start, t.bias, 16);
@@ -100,6 +98,11 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
       if (t.last && kind == Activation::relu) {
         TESELA_UNROLL(16)
         for (int v = 0; v < vectors; ++v) acc[r][v] = max(zero(), acc[r][v]);  // in this order a NaN passes through
+      }
+      if (t.last && t.lanes_in_last < 16) {
+        for (int v = vectors - block_vectors; v < vectors; ++v) {
+          acc[r][v] = keep_lanes(acc[r][v], t.lanes_in_last - v % block_vectors * lanes);
+        }
       }
       TESELA_UNROLL(16)
       for (int v = 0; v < vectors; ++v) store(y + (v / block_vectors) * t.y_panel_stride + (v % block_vectors) * lanes, acc[r][v]);

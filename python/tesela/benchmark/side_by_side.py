@@ -72,8 +72,10 @@ class Engine:
             pickle.dump(message, self._process.stdin)
             self._process.stdin.flush()
             reply = pickle.load(self._process.stdout)
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+        except (EOFError, BrokenPipeError):
             raise RuntimeError(f"its process ended with {self._process.wait()}") from None
+        except pickle.UnpicklingError:
+            raise RuntimeError("its reply cannot be read") from None
         if isinstance(reply, RuntimeError):
             raise reply
         return reply

@@ -54,5 +54,5 @@ def serve(requests, replies) -> None:
 if __name__ == "__main__":
     # What an engine prints must not get among the replies.
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    # os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     serve(sys.stdin.buffer, replies)
