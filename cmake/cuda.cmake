@@ -69,10 +69,12 @@ endforeach()
 string(REPLACE ";" " " names "${names}")
 message(STATUS "tesela: CUDA kernels by nvcc ${nvcc_version} (${TESELA_NVCC}) for ${names}")
 
+# The register budget of every kernel: what its launch bounds allow, without a spill. A build with TESELA_WERROR fails
+# where one does not keep it.
 set(flags -std=c++20 -O3 ${targets} -ccbin "${CMAKE_CXX_COMPILER}" -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra
-          -DTESELA_DEVICE=cuda "-DTESELA_CUDA_ARCHITECTURES=\"${names}\"")
+          -Xptxas=--warn-on-spills,--warn-on-local-memory-usage -DTESELA_DEVICE=cuda "-DTESELA_CUDA_ARCHITECTURES=\"${names}\"")
 if(TESELA_WERROR)
-  list(APPEND flags -Werror=all-warnings -Xcompiler=-Werror)
+  list(APPEND flags -Werror=all-warnings -Xcompiler=-Werror -Xptxas=-Werror)
 endif()
 foreach(source ${cuda_sources})
   set(input "${CMAKE_CURRENT_SOURCE_DIR}/csrc/cuda/${source}.cu")

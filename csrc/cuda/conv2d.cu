@@ -7,7 +7,8 @@
 // (ic, kh, kw). A block computes one tile (tile.cuh); the columns of B are never stored, but read from x where they lie.
 // direct: one thread per output. For groups of few output channels (depthwise), which would leave most of a tile empty.
 // Weights of conv_transpose2d are reordered to those of conv2d when planned: (OC, IC/G, KH, KW).
-// Limits: IC/G * KH * KW, OH * OW and IH * IW below 2^31. A strided conv_transpose2d multiplies by many zeros.
+// Limits: IC/G * KH * KW, OH * OW, IH * IW and padded coordinates below 2^31, or ShapeError. A strided conv_transpose2d
+// multiplies by many zeros.
 // Not measured on a GPU yet.
 
 #include "backend.h"
@@ -43,15 +44,13 @@ __device__ Pixel pixel_of(const ConvArgs& s, int64_t column) {
   return {column / plane, at / s.OW, at % s.OW};
 }
 
-// The input coordinate that output o and tap k meet in, or -1. 64 bits: o*S and k*D may each be near 2^31.
+// The input coordinate that output o and tap k meet in, or -1.
 template <bool transposed>
 __device__ int input_at(int o, int k, int S, int D, int P, int I) {
-  const int64_t at = transposed ? static_cast<int64_t>(o) + P - static_cast<int64_t>(k) * D
-                                : static_cast<int64_t>(o) * S - P + static_cast<int64_t>(k) * D;
-  if (at < 0) return -1;
-  if (transposed && at % S != 0) return -1;
-  const int64_t i = transposed ? at / S : at;
-  return i < I ? static_cast<int>(i) : -1;
+  const int at = transposed ? o + P - k * D : o * S - P + k * D;
+  if (at < 0 || (transposed && at % S != 0)) return -1;
+  const int i = transposed ? at / S : at;
+  return i < I ? i : -1;
 }
 
 // x of one group of one image, at the tap k = (ic * KH + kh) * KW + kw of an output pixel.
@@ -73,7 +72,7 @@ __device__ void finish(const ConvArgs& s, const ConvOperands& p, const Pixel& pi
 // ---------------------------------------------------------------------------------------------------------- kernels
 
 template <bool transposed>
-__global__ void __launch_bounds__(block_threads) conv2d_implicit_gemm_kernel(ConvArgs s, ConvOperands p) {
+__global__ void __launch_bounds__(block_threads, blocks_per_sm) conv2d_implicit_gemm_kernel(ConvArgs s, ConvOperands p) {
   for (int64_t tile = blockIdx.x; tile < s.G * s.m_tiles * s.n_tiles; tile += gridDim.x) {
     // Neighbouring blocks take other channels of the same pixels, which they then find in the L2 cache.
     const int64_t g = tile / s.m_tiles / s.n_tiles;
@@ -121,10 +120,12 @@ __global__ void __launch_bounds__(block_threads) conv2d_direct_kernel(ConvArgs s
 
 ConvArgs conv_args(const Conv2dShape& s, ActivationSpec activation) {
   const int64_t gemm_k = s.IC / s.G * s.KH * s.KW;
-  for (int64_t size : {gemm_k, s.OH * s.OW, s.IH * s.IW, s.SH, s.SW, s.DH, s.DW, s.PT, s.PL, s.OC / s.G + BM}) {
+  const int64_t reach_h = std::max(s.IH + s.PT + s.PB, s.OH + s.PT) + s.KH * s.DH + s.SH;
+  const int64_t reach_w = std::max(s.IW + s.PL + s.PR, s.OW + s.PL) + s.KW * s.DW + s.SW;
+  for (int64_t size : {gemm_k, s.OH * s.OW, s.IH * s.IW, reach_h, reach_w, s.OC / s.G + BM}) {
     if (size >= int64_t{1} << 31) {
       throw ShapeError(std::string(s.transposed ? "conv_transpose2d" : "conv2d") +
-                       " on CUDA: expected planes, filters and parameters below 2^31, got " + std::to_string(size));
+                       " on CUDA: expected planes, filters and coordinates below 2^31, got " + std::to_string(size));
     }
   }
   const auto narrow = [](int64_t size) { return static_cast<int>(size); };

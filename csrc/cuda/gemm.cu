@@ -19,11 +19,11 @@ struct GemmArgs {
   ActivationSpec activation;
 };
 
-__global__ void __launch_bounds__(block_threads) gemm_kernel(GemmArgs s,
-                                                             const float* a,  // (M, K) or (K, M)
-                                                             const float* b,  // (K, N) or (N, K)
-                                                             const float* c,  // (M, N), (N) or null
-                                                             float* y) {      // (M, N)
+__global__ void __launch_bounds__(block_threads, blocks_per_sm) gemm_kernel(GemmArgs s,
+                                                                            const float* a,  // (M, K) or (K, M)
+                                                                            const float* b,  // (K, N) or (N, K)
+                                                                            const float* c,  // (M, N), (N) or null
+                                                                            float* y) {      // (M, N)
   const int64_t n_tiles = (s.N + BN - 1) / BN, tiles = (s.M + BM - 1) / BM * n_tiles;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const int64_t m0 = tile / n_tiles * BM, n0 = tile % n_tiles * BN;

@@ -24,7 +24,7 @@ inline void check(cudaError_t error, const char* what) {
 // The stream of a run: the caller's, or the calling thread's own.
 inline cudaStream_t stream_of(void* stream) { return stream ? static_cast<cudaStream_t>(stream) : cudaStreamPerThread; }
 
-inline constexpr int block_threads = 256;  // 8 warps: of 2048 threads an SM holds, a register budget of 255 each permits
+inline constexpr int block_threads = 256;  // divides what an SM holds, 1024 threads or more, on every architecture
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 

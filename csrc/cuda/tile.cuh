@@ -13,6 +13,7 @@ namespace tesela::TESELA_DEVICE {
 
 inline constexpr int BM = 64, BN = 64, BK = 16;
 inline constexpr int TM = 4, TN = 4;
+inline constexpr int blocks_per_sm = 2;  // at least; leaves 128 registers a thread
 static_assert(BM / TM * (BN / TN) == block_threads && block_threads % BN == 0 && block_threads % BM == 0);
 
 struct TileMemory {

@@ -123,7 +123,9 @@ class Network:
             inputs[name] = array.shape
         key = (tuple(inputs.items()), tuple(outputs), _core.selected_isa(), current_device())
         if key not in self._compiled:
-            self._compiled[key] = CompiledNetwork(self.graph, self.parameters, inputs, list(outputs), device=current_device())
+            self._compiled[key] = CompiledNetwork(
+                self.graph, self.parameters, inputs, list(outputs), device=current_device()
+            )
         return self._compiled[key]
 
     # ----------------------------------------------------------------------------------------------------- looking at
