@@ -14,7 +14,7 @@ foreach(root "${CUDAToolkit_ROOT}" "$ENV{CUDAToolkit_ROOT}" "$ENV{CUDA_PATH}" "$
   find_program(TESELA_NVCC nvcc PATHS "${root}/bin" NO_DEFAULT_PATH)
 endforeach()
 find_program(TESELA_NVCC nvcc PATHS ENV PATH NO_DEFAULT_PATH)
-find_program(TESELA_NVCC nvcc PATHS /usr/local/cuda/bin ${wheels} NO_DEFAULT_PATH)
+find_program(TESELA_NVCC nvcc PATHS ${wheels} /usr/local/cuda/bin NO_DEFAULT_PATH)
 
 if(NOT TESELA_NVCC AND TESELA_CUDA STREQUAL "ON")
   message(FATAL_ERROR "TESELA_CUDA=ON: nvcc was not found. Set CUDACXX to it, put it on PATH, or set "

@@ -73,7 +73,6 @@ def integers(rng, shape):
     return rng.integers(-4, 5, shape).astype(np.float32)
 
 
-
 def on_emulator(name, arrays, keywords):
     with default_device("emulator"):
         return getattr(ts, name)(*arrays, **keywords)
