@@ -1,5 +1,7 @@
 """The CUDA kernels on the CPU: every operator on device "emulator" against the reference, and the emulator itself."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import tesela as ts
@@ -185,6 +187,15 @@ def test_a_network_runs_as_on_the_cpu(rng, schedule):
     with default_device("emulator"):
         np.testing.assert_array_equal(net(x), y)
         np.testing.assert_allclose(net.extract(x, ["relu1"])["relu1"], net.reference(x, outputs=["relu1"]), atol=1e-5)
+
+
+def test_threads_may_share_a_network(rng):
+    net = small_network()
+    xs = [rng.standard_normal((1, 3, 12, 10)).astype(np.float32) for _ in range(6)]
+    run = net.compile(device="emulator")
+    expected = [run(x) for x in xs]
+    with ThreadPoolExecutor(3) as pool:
+        np.testing.assert_array_equal(list(pool.map(run, xs)), expected)
 
 
 def test_inputs_may_be_outputs(rng):

@@ -93,9 +93,9 @@ ucontext_t scheduler;
 Block* block = nullptr;
 int current = -1;        // fiber
 
-// Whether accesses are those of a kernel. The linker may have given this file the instrumented copies of what the
-// standard library inlines, so that the emulator's own accesses are reported too.
-bool in_kernel = false;
+// Whether this thread's accesses are those of a kernel. The linker may have given everyone the instrumented copies of
+// what the standard library inlines, so that the emulator's own accesses and other threads' are reported too.
+thread_local bool in_kernel = false;
 struct OutsideKernel {
   const bool before = std::exchange(in_kernel, false);
   ~OutsideKernel() { in_kernel = before; }
