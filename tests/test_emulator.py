@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import cases
 import numpy as np
 import pytest
 import tesela as ts
@@ -153,6 +154,30 @@ def test_concat(dim, rng):
         shape[dim] = i + 1
     parts = [integers(rng, shape) for shape in shapes]
     np.testing.assert_array_equal(on_emulator("concat", [parts], {"dim": dim}), np.concatenate(parts, dim))
+
+
+def small(case):
+    shapes = [s for value in case.operands.values() for s in (value if isinstance(value, list) else [value])]
+    return case.macs <= 1_000_000 and sum(np.prod(s, dtype=np.int64) for s in shapes) <= 100_000
+
+
+TABLES = [c for table in vars(cases).values() if isinstance(table, list) for c in table if isinstance(c, cases.Case)]
+
+
+@pytest.mark.parametrize("op", sorted({case.op for case in TABLES}))
+def test_small_cases_of_all_tests(op, rng):
+    checked = 0
+    for case in filter(small, (case for case in TABLES if case.op == op)):
+        arrays = case.arrays(rng, integers=True)
+        if op == "batch_norm":
+            arrays["running_var"] = np.abs(arrays["running_var"]) + 1
+        with default_device("emulator"):
+            y = getattr(ts, op)(**arrays, **case.arguments)
+        expected = getattr(reference, op)(**arrays, **case.arguments)
+        for ours, theirs in zip(*(r if isinstance(r, tuple) else (r,) for r in (y, expected)), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5, err_msg=case.id)
+        checked += 1
+    assert checked
 
 
 def test_every_operator_is_tested():
