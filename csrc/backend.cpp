@@ -1,6 +1,7 @@
 #include "backend.h"
 
 #include "cpu/backend.h"
+#include "cuda/device.h"
 
 namespace tesela {
 
@@ -9,10 +10,34 @@ const Backend& backend_of(const std::string& device) {
     static const cpu::CpuBackend backend;
     return backend;
   }
-  if (device == "cuda") throw DeviceError("device 'cuda': this build of tesela has no CUDA kernels");
+  if (device == "cuda") {
+#ifdef TESELA_HAVE_CUDA
+    const std::string obstacle = cuda::obstacle();
+    if (obstacle.empty()) return cuda::backend();
+    throw DeviceError("device 'cuda': " + obstacle);
+#else
+    throw DeviceError("device 'cuda': this build of tesela has no CUDA kernels; build it where nvcc is found");
+#endif
+  }
+  if (device == "emulator") {
+#ifdef TESELA_HAVE_EMULATOR
+    return emulator::backend();
+#else
+    throw DeviceError("device 'emulator': this build of tesela has none; build it with TESELA_CUDA_EMULATOR=ON");
+#endif
+  }
   throw ShapeError("device: expected 'cpu', 'cuda' or 'auto', got '" + device + "'");
 }
 
-std::vector<std::string> devices() { return {"cpu"}; }
+std::vector<std::string> devices() {
+  std::vector<std::string> names{"cpu"};
+#ifdef TESELA_HAVE_EMULATOR
+  names.push_back("emulator");
+#endif
+#ifdef TESELA_HAVE_CUDA
+  if (cuda::obstacle().empty()) names.push_back("cuda");
+#endif
+  return names;
+}
 
 }  // namespace tesela

@@ -41,6 +41,13 @@ class Backend {
   virtual void* allocate(size_t bytes) const = 0;  // 64-byte aligned; throws std::bad_alloc
   virtual void release(void* memory, size_t bytes) const = 0;
 
+  // Whether the host can use that memory. Where not, a run copies its arrays to the device and back. Copies are in order
+  // with the kernels of `stream` (null: the calling thread's own), and wait() returns when all of it is done.
+  virtual bool memory_is_host() const { return true; }
+  virtual void upload(void* /*to*/, const void* /*from*/, size_t /*bytes*/, void* /*stream*/) const {}
+  virtual void download(void* /*to*/, const void* /*from*/, size_t /*bytes*/, void* /*stream*/) const {}
+  virtual void wait(void* /*stream*/) const {}
+
   // Convolution and transposed convolution: y = activation(conv(x) + bias + residual). Parameters are read during the
   // call only. bias may be null, residual -1.
   virtual TensorId conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias,

@@ -10,6 +10,9 @@
 #include <optional>
 
 #include "cpu/backend.h"
+#ifdef TESELA_HAVE_EMULATOR
+#include "cuda/emulate/faulty.h"
+#endif
 #include "program.h"
 #include "threads.h"
 
@@ -268,8 +271,18 @@ PYBIND11_MODULE(_core, m) {
   define_shapes(m);
   define_program(m);
   m.def("build_info", [] {
-    return py::dict("compiler"_a = TESELA_COMPILER, "build_type"_a = TESELA_BUILD_TYPE, "isas"_a = cpu::built_isas(), "cuda"_a = false);
+    py::dict info("compiler"_a = TESELA_COMPILER, "build_type"_a = TESELA_BUILD_TYPE, "isas"_a = cpu::built_isas(), "cuda"_a = false);
+#ifdef TESELA_HAVE_CUDA
+    info["cuda"] = true;
+    info["nvcc"] = TESELA_NVCC;
+    info["nvcc_version"] = TESELA_NVCC_VERSION;
+    info["cuda_architectures"] = py::str(TESELA_CUDA_ARCHITECTURES).attr("split")();
+#endif
+    return info;
   }, "What this build contains.");
+#ifdef TESELA_HAVE_EMULATOR
+  m.def("run_faulty", &emulator::run_faulty, "name"_a, "Runs a kernel with a known fault on the emulator: for tests.");
+#endif
   m.def("devices", &devices, "Devices that this build can use.");
   m.def("supported_isas", &cpu::supported_isas, "Instruction sets of this machine that tesela has kernels for, narrowest first.");
   m.def("selected_isa", &cpu::selected_isa, "The instruction set that new programs use.");

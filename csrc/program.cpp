@@ -179,6 +179,13 @@ void Program::place() {
                                    [&](TensorId a, TensorId b) { return tensors_[a].arena_offset < tensors_[b].arena_offset; }),
                   id);
   }
+  if (backend_.memory_is_host()) return;
+  for (const auto* ids : {&inputs_, &outputs_}) {  // the device's copies of the caller's arrays
+    for (TensorId id : *ids) {
+      tensors_[id].arena_offset = arena_bytes_;
+      arena_bytes_ += aligned(tensors_[id].spec.bytes());
+    }
+  }
 }
 
 size_t Program::weight_bytes() const {
@@ -243,6 +250,7 @@ void Program::execute(Context& context, int threads, std::vector<double>* second
     const auto start = seconds ? clock::now() : clock::time_point();
     steps_[s].plan->run(context.inputs[s].data(), context.outputs[s].data(), execution);
     if (seconds) {
+      backend_.wait(execution.stream);
       const double elapsed = std::chrono::duration<double>(clock::now() - start).count();
       (*seconds)[s] = std::min((*seconds)[s], elapsed);
     }
@@ -250,15 +258,16 @@ void Program::execute(Context& context, int threads, std::vector<double>* second
 }
 
 void Program::bind(Context& context, const std::vector<const void*>& inputs, const std::vector<void*>& outputs) const {
+  const bool in_place = backend_.memory_is_host();
   for (size_t id = 0; id < tensors_.size(); ++id) {
     const Tensor& tensor = tensors_[id];
     int64_t elements = 0;
     TensorId at = static_cast<TensorId>(id);
     for (; tensors_[at].storage != at; at = tensors_[at].storage) elements += tensors_[at].element_offset;
     const Tensor& storage = tensors_[at];
-    char* base = storage.home == Home::arena   ? context.arena + storage.arena_offset
-                 : storage.home == Home::input ? static_cast<char*>(const_cast<void*>(inputs[storage.index]))
-                                               : static_cast<char*>(outputs[storage.index]);
+    char* base = context.arena + storage.arena_offset;
+    if (in_place && storage.home == Home::input) base = static_cast<char*>(const_cast<void*>(inputs[storage.index]));
+    if (in_place && storage.home == Home::output) base = static_cast<char*>(outputs[storage.index]);
     const int64_t element_bytes = tensor.spec.dtype == DType::int64 ? 8 : 4;
     context.operands[id] = {base + elements * element_bytes, tensor.spec.image_stride};
   }
@@ -295,7 +304,16 @@ void Program::repeat(const std::vector<const void*>& inputs, const std::vector<v
     ~Lease() { program.release(context); }
   } lease{*this, acquire(threads)};
   bind(*lease.context, inputs, outputs);
+  const bool in_place = backend_.memory_is_host();
+  const auto operand = [&](TensorId id) { return lease.context->operands[id].data; };
+  for (size_t i = 0; i < inputs.size() && !in_place; ++i) {
+    backend_.upload(operand(inputs_[i]), inputs[i], spec(inputs_[i]).bytes(), nullptr);
+  }
   for (int i = 0; i < repeats; ++i) execute(*lease.context, threads, seconds);
+  for (size_t i = 0; i < outputs.size() && !in_place; ++i) {
+    backend_.download(outputs[i], operand(outputs_[i]), spec(outputs_[i]).bytes(), nullptr);
+  }
+  backend_.wait(nullptr);
 }
 
 }  // namespace tesela

@@ -14,8 +14,9 @@ from .compile import CompiledNetwork
 from .graph import Graph
 from .operators import Dims
 from .ops import check_array
+from .runtime import current_device
 
-DEVICES = ("cpu", "cuda", "auto")
+DEVICES = ("cpu", "cuda", "emulator", "auto")
 PRECISIONS = ("float32",)
 ACCURACIES = ("strict", "default", "fast")
 
@@ -77,7 +78,8 @@ class Network:
     ) -> CompiledNetwork:
         """Plans the network for one batch size.
 
-        device     "cpu"; "cuda" raises DeviceError where it cannot be had; "auto" takes the best there is
+        device     "cpu"; "cuda" raises DeviceError where it cannot be had; "auto" takes the best there is; "emulator"
+                   runs the CUDA kernels without a GPU, to test them
         threads    used by each call; None follows set_num_threads
         precision  "float32"
         accuracy   "strict" sums every convolution directly in float32; "default" allows algorithms with about twice
@@ -92,7 +94,7 @@ class Network:
         if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
             raise ValueError(f"compile: expected batch as an integer of at least 1, got {batch!r}")
         if device == "auto":
-            device = _core.devices()[-1]
+            device = "cuda" if "cuda" in _core.devices() else "cpu"
         if image_size is not None:
             image_size = pair("compile", "image_size", image_size)
         inputs = {}
@@ -119,9 +121,11 @@ class Network:
                 expected = ", ".join(["N", *map(str, dims)])
                 raise ValueError(f"{self.graph.name}: expected {name} of shape ({expected}), got {array.shape}")
             inputs[name] = array.shape
-        key = (tuple(inputs.items()), tuple(outputs), _core.selected_isa())
+        key = (tuple(inputs.items()), tuple(outputs), _core.selected_isa(), current_device())
         if key not in self._compiled:
-            self._compiled[key] = CompiledNetwork(self.graph, self.parameters, inputs, list(outputs))
+            self._compiled[key] = CompiledNetwork(
+                self.graph, self.parameters, inputs, list(outputs), device=current_device()
+            )
         return self._compiled[key]
 
     # ----------------------------------------------------------------------------------------------------- looking at

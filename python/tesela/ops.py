@@ -21,6 +21,7 @@ import numpy as np
 
 from . import _core, arguments
 from .operators import TABLE
+from .runtime import current_device
 
 __all__ = [
     "adaptive_avg_pool2d", "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "conv_transpose2d", "dropout", "elu",
@@ -63,7 +64,7 @@ def _run(
     """Plans a program of one operator and runs it. An operand that is None is left out."""
     operator = TABLE[name]
     attributes = operator.attributes(**attributes)
-    program = _core.Program("cpu")
+    program = _core.Program(current_device())
     program.set_label(name, name)
     arrays: list[Array] = []
     dims: dict[str, Any] = {}

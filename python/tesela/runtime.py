@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,29 @@ def max_isa(isa: str) -> Iterator[None]:
         yield
     finally:
         _core.set_max_isa(before)
+
+
+_device: ContextVar[str] = ContextVar("tesela_device", default="cpu")
+
+
+def current_device() -> str:
+    """The device that functional operators use for NumPy arrays."""
+    return _device.get()
+
+
+@contextlib.contextmanager
+def default_device(device: str) -> Iterator[None]:
+    """Within this context, functional operators and calls of networks take NumPy arrays to `device` and back.
+
+    For tests and comparisons: each call copies its arrays. "cpu", "cuda", or "emulator", which runs the CUDA kernels
+    without a GPU where it was built. Raises DeviceError if the device cannot be had.
+    """
+    _core.Program(device)
+    token = _device.set(device)
+    try:
+        yield
+    finally:
+        _device.reset(token)
 
 
 def build_info() -> dict[str, Any]:

@@ -1,0 +1,92 @@
+# Finds nvcc and compiles csrc/cuda with it. Each file is one explicit command: CMake's own CUDA support refuses toolkits
+# that are laid out as PyPI wheels, and nothing here needs device linking.
+
+# Python's site-packages, where wheels of the CUDA toolkit would lie: the building environment's first.
+execute_process(
+  COMMAND "${Python_EXECUTABLE}" -c
+          "import glob, sys; print(';'.join(f for p in sys.path for f in glob.glob(p + '/nvidia/cu13/bin')))"
+  OUTPUT_VARIABLE wheels OUTPUT_STRIP_TRAILING_WHITESPACE)
+
+if(DEFINED ENV{CUDACXX})
+  set(TESELA_NVCC "$ENV{CUDACXX}" CACHE FILEPATH "nvcc")
+endif()
+foreach(root "${CUDAToolkit_ROOT}" "$ENV{CUDAToolkit_ROOT}" "$ENV{CUDA_PATH}" "$ENV{CUDA_HOME}")
+  find_program(TESELA_NVCC nvcc PATHS "${root}/bin" NO_DEFAULT_PATH)
+endforeach()
+find_program(TESELA_NVCC nvcc PATHS ENV PATH NO_DEFAULT_PATH)
+find_program(TESELA_NVCC nvcc PATHS ${wheels} /usr/local/cuda/bin NO_DEFAULT_PATH)
+
+if(NOT TESELA_NVCC AND TESELA_CUDA STREQUAL "ON")
+  message(FATAL_ERROR "TESELA_CUDA=ON: nvcc was not found. Set CUDACXX to it, put it on PATH, or set "
+                      "TESELA_CUDA_FROM_PYPI=1 to have it installed for the build.")
+elseif(NOT TESELA_NVCC)
+  message(STATUS "tesela: no CUDA kernels (TESELA_CUDA=AUTO, and nvcc was not found)")
+  return()
+endif()
+
+# nvcc itself says where its toolkit is, through links and wrapper scripts.
+execute_process(COMMAND "${TESELA_NVCC}" --dryrun -c nothing.cu OUTPUT_VARIABLE plan ERROR_VARIABLE plan)
+execute_process(COMMAND "${TESELA_NVCC}" --version OUTPUT_VARIABLE version RESULT_VARIABLE failed)
+string(REGEX MATCH "release ([0-9.]+), V([0-9.]+)" version "${version}")
+set(nvcc_version "${CMAKE_MATCH_2}")
+string(REGEX MATCH "TOP=([^\n]+)" plan "${plan}")
+get_filename_component(toolkit "${CMAKE_MATCH_1}" REALPATH)
+find_library(TESELA_CUDART NAMES libcudart_static.a PATHS "${toolkit}" NO_DEFAULT_PATH
+             PATH_SUFFIXES lib64 lib targets/x86_64-linux/lib targets/sbsa-linux/lib)
+if(failed OR NOT nvcc_version OR NOT TESELA_CUDART)
+  set(problem "${TESELA_NVCC} is no working toolkit of CUDA: no version, or no libcudart_static.a under '${toolkit}'")
+  if(TESELA_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "TESELA_CUDA=ON: ${problem}.")
+  endif()
+  message(STATUS "tesela: no CUDA kernels (TESELA_CUDA=AUTO, and ${problem})")
+  return()
+endif()
+
+# Turing, Ampere, Hopper; PTX of compute_80 for whatever comes between and after.
+if(DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(architectures "${CMAKE_CUDA_ARCHITECTURES}")
+elseif(DEFINED ENV{CUDAARCHS})
+  set(architectures "$ENV{CUDAARCHS}")
+else()
+  set(architectures "75-real;80;90a-real")
+endif()
+set(targets)
+set(names)
+foreach(architecture ${architectures})
+  string(REGEX REPLACE "-(real|virtual)$" "" number "${architecture}")
+  set(codes "sm_${number}" "compute_${number}")
+  if(architecture MATCHES "-real$")
+    list(REMOVE_AT codes 1)
+  elseif(architecture MATCHES "-virtual$")
+    list(REMOVE_AT codes 0)
+  elseif(NOT architecture MATCHES "^[0-9]+[af]?$")
+    message(FATAL_ERROR "CMAKE_CUDA_ARCHITECTURES: expected numbers such as 80, 90a-real or 80-virtual, got ${architecture}")
+  endif()
+  list(APPEND names ${codes})
+  string(REPLACE ";" "," codes "${codes}")
+  list(APPEND targets -gencode "arch=compute_${number},code=[${codes}]")
+endforeach()
+string(REPLACE ";" " " names "${names}")
+message(STATUS "tesela: CUDA kernels by nvcc ${nvcc_version} (${TESELA_NVCC}) for ${names}")
+
+# The register budget of every kernel: what its launch bounds allow, without a spill. A build with TESELA_WERROR fails
+# where one does not keep it.
+set(flags -std=c++20 -O3 ${targets} -ccbin "${CMAKE_CXX_COMPILER}" -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra
+          -Xptxas=--warn-on-spills,--warn-on-local-memory-usage -DTESELA_DEVICE=cuda "-DTESELA_CUDA_ARCHITECTURES=\"${names}\"")
+if(TESELA_WERROR)
+  list(APPEND flags -Werror=all-warnings -Xcompiler=-Werror -Xptxas=-Werror)
+endif()
+foreach(source ${cuda_sources})
+  set(input "${CMAKE_CURRENT_SOURCE_DIR}/csrc/cuda/${source}.cu")
+  set(object "${CMAKE_CURRENT_BINARY_DIR}/cuda_${source}.o")
+  add_custom_command(
+    OUTPUT "${object}" DEPENDS "${input}" DEPFILE "${object}.d"
+    COMMAND "${TESELA_NVCC}" ${flags} -MD -MF "${object}.d" -c "${input}" -o "${object}"
+    COMMENT "nvcc csrc/cuda/${source}.cu" VERBATIM)
+  target_sources(_core PRIVATE "${object}")
+  set_source_files_properties("${object}" PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
+endforeach()
+target_link_libraries(_core PRIVATE "${TESELA_CUDART}" Threads::Threads ${CMAKE_DL_LIBS} rt)
+target_compile_definitions(_core PRIVATE
+  TESELA_HAVE_CUDA=1 TESELA_NVCC="${TESELA_NVCC}" TESELA_NVCC_VERSION="${nvcc_version}"
+  TESELA_CUDA_ARCHITECTURES="${names}")

@@ -1,0 +1,76 @@
+// The device itself: is there one, its memory, and copies between it and the host.
+
+#include "backend.h"
+
+#include "device.h"
+
+namespace tesela::TESELA_DEVICE {
+
+const Backend& backend() {
+  static const DeviceBackend device;
+  return device;
+}
+
+#ifdef __CUDACC__
+namespace {
+
+__global__ void probe_kernel() {}
+
+std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
+
+}  // namespace
+
+std::string obstacle() {
+  int driver = 0, count = 0;
+  cudaDriverGetVersion(&driver);
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (driver == 0) return "no NVIDIA driver is installed; this build needs one for CUDA " + version(CUDART_VERSION);
+  if (error == cudaErrorInsufficientDriver) {
+    return "the NVIDIA driver serves CUDA " + version(driver) + ", this build needs " + version(CUDART_VERSION);
+  }
+  if (error == cudaErrorNoDevice || count == 0) return "the NVIDIA driver finds no GPU";
+  if (error != cudaSuccess) return std::string("the NVIDIA driver reports: ") + cudaGetErrorString(error);
+  cudaFuncAttributes attributes;
+  if (cudaFuncGetAttributes(&attributes, probe_kernel) == cudaSuccess) return "";
+  cudaDeviceProp gpu{};
+  cudaGetDeviceProperties(&gpu, 0);
+  return std::string("this build has no kernels for ") + gpu.name + " (compute capability " + std::to_string(gpu.major) +
+         "." + std::to_string(gpu.minor) + "), only for " TESELA_CUDA_ARCHITECTURES;
+}
+
+const char* DeviceBackend::name() const { return "cuda"; }
+#else
+std::string obstacle() { return ""; }
+const char* DeviceBackend::name() const { return "emulator"; }
+#endif
+
+// ----------------------------------------------------------------------------------------------------------- memory
+
+void* DeviceBackend::allocate(size_t bytes) const {
+  void* memory = nullptr;
+  check(cudaMalloc(&memory, bytes), "allocation");
+  return memory;
+}
+
+void DeviceBackend::release(void* memory, size_t) const { cudaFree(memory); }
+
+void DeviceBackend::upload(void* to, const void* from, size_t bytes, void* stream) const {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_of(stream)), "copy to the device");
+}
+
+void DeviceBackend::download(void* to, const void* from, size_t bytes, void* stream) const {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_of(stream)), "copy from the device");
+}
+
+void DeviceBackend::wait(void* stream) const { check(cudaStreamSynchronize(stream_of(stream)), "kernel"); }
+
+DeviceBuffer::DeviceBuffer(const void* values, size_t bytes) : bytes_(bytes) {
+  const Backend& device = backend();
+  data_.reset(device.allocate(std::max<size_t>(bytes, 1)));
+  device.upload(data_.get(), values, bytes, nullptr);
+  device.wait(nullptr);
+}
+
+void DeviceBuffer::Free::operator()(void* memory) const { cudaFree(memory); }
+
+}  // namespace tesela::TESELA_DEVICE

@@ -1,0 +1,109 @@
+// The GPU's side of Backend. Each operator's kernel, and the method that plans it, stand in the file of its name.
+//
+// Tensors are plain here (row-major, NCHW). Parameters are copied to the device when a step is planned.
+
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "../backend.h"
+#include "../plan.h"
+#include "../program.h"
+#include "launch.h"
+
+namespace tesela::TESELA_DEVICE {
+
+// Memory of the device that holds a copy of `count` values, or nothing.
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  DeviceBuffer(const void* values, size_t bytes);
+  template <class T>
+  static DeviceBuffer of(const std::vector<T>& values) {
+    return {values.data(), values.size() * sizeof(T)};
+  }
+  static DeviceBuffer of(const float* values, int64_t count) {  // null: an empty buffer
+    return values ? DeviceBuffer(values, static_cast<size_t>(count) * sizeof(float)) : DeviceBuffer();
+  }
+  const float* floats() const { return static_cast<const float*>(data_.get()); }
+  const int64_t* indices() const { return static_cast<const int64_t*>(data_.get()); }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  struct Free {
+    void operator()(void* memory) const;
+  };
+  std::unique_ptr<void, Free> data_;
+  size_t bytes_ = 0;
+};
+
+// A plan that is one callable: run(inputs, outputs, stream) launches the kernels.
+template <class Run>
+struct LaunchPlan final : Plan {
+  Run launches;
+  explicit LaunchPlan(Run run) : launches(std::move(run)) {}
+  void run(const Operand* inputs, const Operand* outputs, const Execution& execution) const override {
+    launches(inputs, outputs, execution.stream);
+  }
+};
+
+inline double payload(const TensorSpec& spec) { return static_cast<double>(spec.bytes()); }
+
+// Appends the step. `bytes` of the report are those of inputs, outputs and parameters.
+template <class Run>
+std::vector<TensorId> append(Program& program, const char* algorithm, const std::vector<TensorId>& inputs,
+                             std::vector<TensorSpec> outputs, size_t weight_bytes, double flops, Run run) {
+  auto plan = std::make_unique<LaunchPlan<Run>>(std::move(run));
+  plan->algorithm = algorithm;
+  plan->flops = flops;
+  plan->weight_bytes = weight_bytes;
+  plan->bytes = static_cast<double>(weight_bytes);
+  for (TensorId id : inputs) plan->bytes += payload(program.spec(id));
+  for (const TensorSpec& spec : outputs) plan->bytes += payload(spec);
+  return program.append(std::move(plan), inputs, std::move(outputs));
+}
+
+class DeviceBackend final : public Backend {
+ public:
+  const char* name() const override;
+  void* allocate(size_t bytes) const override;
+  void release(void* memory, size_t bytes) const override;
+  bool memory_is_host() const override { return false; }
+  void upload(void* to, const void* from, size_t bytes, void* stream) const override;
+  void download(void* to, const void* from, size_t bytes, void* stream) const override;
+  void wait(void* stream) const override;
+
+  // conv2d.cu
+  TensorId conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias, TensorId residual,
+                  ActivationSpec) const override;
+  // gemm.cu
+  TensorId gemm(Program&, TensorId a, TensorId b, TensorId c, const GemmShape&, float alpha, float beta, bool trans_a,
+                bool trans_b, bool c_is_row, ActivationSpec) const override;
+  TensorId linear(Program&, TensorId x, const GemmShape&, const float* weight, const float* bias,
+                  ActivationSpec) const override;
+  // pool2d.cu
+  std::vector<TensorId> max_pool2d(Program&, TensorId x, const Pool2dShape&, bool with_indices) const override;
+  TensorId global_max_pool2d(Program&, TensorId x) const override;
+  TensorId avg_pool2d(Program&, TensorId x, const AveragingWindows&) const override;
+  TensorId max_unpool2d(Program&, TensorId x, TensorId indices, const Dims& y) const override;
+  // elementwise.cu
+  TensorId activation(Program&, TensorId x, ActivationSpec) const override;
+  TensorId prelu(Program&, TensorId x, const float* slope, int64_t slopes) const override;
+  TensorId channel_affine(Program&, TensorId x, const float* scale, const float* shift, ActivationSpec) const override;
+  TensorId binary(Program&, Binary, TensorId x, TensorId y, ActivationSpec) const override;
+  // normalize.cu
+  TensorId local_response_norm(Program&, TensorId x, int64_t before, int64_t after, float alpha, float beta,
+                               float k) const override;
+  TensorId softmax(Program&, TensorId x, int64_t dim, bool log) const override;
+  // resample2d.cu
+  TensorId resample2d(Program&, TensorId x, const Resampling&) const override;
+  // layout.cu
+  TensorId concat(Program&, const std::vector<TensorId>& parts, int64_t dim) const override;
+  TensorId pixel_shuffle(Program&, TensorId x, int64_t factor) const override;
+  TensorId copy(Program&, TensorId x) const override;
+  TensorId convert(Program&, TensorId x, Layout layout) const override;
+};
+
+}  // namespace tesela::TESELA_DEVICE

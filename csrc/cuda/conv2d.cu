@@ -1,0 +1,179 @@
+// conv2d and conv_transpose2d: y = activation(conv(x) + bias + residual).
+//
+//   conv2d            sum over ic, kh, kw of x[n, ic, oh*SH - PT + kh*DH, ...] * w[oc, ic, kh, kw]
+//   conv_transpose2d  the same sum over those ih with ih*SH - PT + kh*DH = oh, as a gather: no atomics, stable bits
+//
+// implicit_gemm: within a group, rows are output channels, columns are pixels (n, oh, ow), and the summed index is
+// (ic, kh, kw). A block computes one tile (tile.cuh); the columns of B are never stored, but read from x where they lie.
+// direct: one thread per output. For groups of few output channels (depthwise), which would leave most of a tile empty.
+// Weights of conv_transpose2d are reordered to those of conv2d when planned: (OC, IC/G, KH, KW).
+// Limits: IC/G * KH * KW, OH * OW, IH * IW and padded coordinates below 2^31, or ShapeError. A strided conv_transpose2d
+// multiplies by many zeros.
+// Not measured on a GPU yet.
+
+#include "backend.h"
+#include "tile.cuh"
+
+namespace tesela::TESELA_DEVICE {
+namespace {
+
+struct ConvArgs {
+  int IH, IW, OH, OW, KH, KW, SH, SW, DH, DW, PT, PL;
+  int gemm_m, gemm_k;  // OC/G, IC/G * KH * KW
+  int64_t IC, OC, G, gemm_n;  // gemm_n = N * OH * OW
+  int64_t m_tiles, n_tiles;
+  ActivationSpec activation;
+};
+
+struct ConvOperands {
+  const float* x;         // (N, IC, IH, IW)
+  const float* w;         // (OC, IC/G, KH, KW)
+  const float* b;         // (OC) or null
+  const float* residual;  // (N, OC, OH, OW) or null
+  float* y;               // (N, OC, OH, OW)
+};
+
+struct Pixel {
+  int64_t n;
+  int oh, ow;
+};
+
+__device__ Pixel pixel_of(const ConvArgs& s, int64_t column) {
+  const int64_t plane = static_cast<int64_t>(s.OH) * s.OW;
+  const int at = static_cast<int>(column % plane);
+  return {column / plane, at / s.OW, at % s.OW};
+}
+
+// The input coordinate that output o and tap k meet in, or -1.
+template <bool transposed>
+__device__ int input_at(int o, int k, int S, int D, int P, int I) {
+  const int at = transposed ? o + P - k * D : o * S - P + k * D;
+  if (at < 0 || (transposed && at % S != 0)) return -1;
+  const int i = transposed ? at / S : at;
+  return i < I ? i : -1;
+}
+
+// x of one group of one image, at the tap k = (ic * KH + kh) * KW + kw of an output pixel.
+template <bool transposed>
+__device__ float tap(const ConvArgs& s, const float* x, const Pixel& pixel, int k) {
+  const int taps = s.KH * s.KW, ic = k / taps, kh = k % taps / s.KW, kw = k % s.KW;
+  const int ih = input_at<transposed>(pixel.oh, kh, s.SH, s.DH, s.PT, s.IH);
+  const int iw = input_at<transposed>(pixel.ow, kw, s.SW, s.DW, s.PL, s.IW);
+  return ih < 0 || iw < 0 ? 0.0f : x[static_cast<int64_t>(ic) * s.IH * s.IW + ih * s.IW + iw];
+}
+
+__device__ void finish(const ConvArgs& s, const ConvOperands& p, const Pixel& pixel, int64_t oc, float sum) {
+  const int64_t at = (pixel.n * s.OC + oc) * s.OH * s.OW + pixel.oh * s.OW + pixel.ow;
+  if (p.b) sum += p.b[oc];
+  if (p.residual) sum += p.residual[at];
+  p.y[at] = activate(sum, s.activation);
+}
+
+// ---------------------------------------------------------------------------------------------------------- kernels
+
+template <bool transposed>
+__global__ void __launch_bounds__(block_threads, blocks_per_sm) conv2d_implicit_gemm_kernel(ConvArgs s, ConvOperands p) {
+  for (int64_t tile = blockIdx.x; tile < s.G * s.m_tiles * s.n_tiles; tile += gridDim.x) {
+    // Neighbouring blocks take other channels of the same pixels, which they then find in the L2 cache.
+    const int64_t g = tile / s.m_tiles / s.n_tiles;
+    const int m0 = static_cast<int>(tile % s.m_tiles) * BM;
+    const int64_t n0 = tile / s.m_tiles % s.n_tiles * BN;
+    const float* w = p.w + g * s.gemm_m * s.gemm_k;
+    const int64_t own_column = n0 + threadIdx.x % BN;
+    const Pixel own = pixel_of(s, own_column);
+    const float* x = p.x + (own.n * s.IC + g * (s.IC / s.G)) * s.IH * s.IW;
+    const auto load_w = [&](int64_t k, int m) {
+      return m0 + m < s.gemm_m ? w[static_cast<int64_t>(m0 + m) * s.gemm_k + k] : 0.0f;
+    };
+    const auto load_x = [&](int64_t k, int) {
+      return own_column < s.gemm_n ? tap<transposed>(s, x, own, static_cast<int>(k)) : 0.0f;
+    };
+    const TilePart part = tile_product(s.gemm_k, true, false, load_w, load_x);
+    for (int j = 0; j < TN; ++j) {
+      const int64_t column = n0 + part_column(j);
+      if (column >= s.gemm_n) continue;
+      const Pixel pixel = pixel_of(s, column);
+      for (int i = 0; i < TM; ++i) {
+        const int m = m0 + part_row(i);
+        if (m < s.gemm_m) finish(s, p, pixel, g * s.gemm_m + m, part.sum[i][j]);
+      }
+    }
+  }
+}
+
+template <bool transposed>
+__global__ void __launch_bounds__(block_threads) conv2d_direct_kernel(ConvArgs s, ConvOperands p) {
+  const int64_t plane = static_cast<int64_t>(s.OH) * s.OW, outputs = s.gemm_n * s.OC;
+  for (int64_t item = first_item(); item < outputs; item += item_stride()) {
+    const int64_t n = item / plane / s.OC, oc = item / plane % s.OC, g = oc / s.gemm_m;
+    const int at = static_cast<int>(item % plane);
+    const Pixel pixel = {n, at / s.OW, at % s.OW};
+    const float* x = p.x + (n * s.IC + g * (s.IC / s.G)) * s.IH * s.IW;
+    const float* w = p.w + oc * s.gemm_k;
+    float sum = 0.0f;
+    for (int k = 0; k < s.gemm_k; ++k) sum = fmaf(w[k], tap<transposed>(s, x, pixel, k), sum);
+    finish(s, p, pixel, oc, sum);
+  }
+}
+
+// --------------------------------------------------------------------------------------------------------- planning
+
+ConvArgs conv_args(const Conv2dShape& s, ActivationSpec activation) {
+  const int64_t gemm_k = s.IC / s.G * s.KH * s.KW;
+  const int64_t reach_h = std::max(s.IH + s.PT + s.PB, s.OH + s.PT) + s.KH * s.DH + s.SH;
+  const int64_t reach_w = std::max(s.IW + s.PL + s.PR, s.OW + s.PL) + s.KW * s.DW + s.SW;
+  for (int64_t size : {gemm_k, s.OH * s.OW, s.IH * s.IW, reach_h, reach_w, s.OC / s.G + BM}) {
+    if (size >= int64_t{1} << 31) {
+      throw ShapeError(std::string(s.transposed ? "conv_transpose2d" : "conv2d") +
+                       " on CUDA: expected planes, filters and coordinates below 2^31, got " + std::to_string(size));
+    }
+  }
+  const auto narrow = [](int64_t size) { return static_cast<int>(size); };
+  ConvArgs args{narrow(s.IH), narrow(s.IW), narrow(s.OH), narrow(s.OW), narrow(s.KH), narrow(s.KW), narrow(s.SH),
+                narrow(s.SW), narrow(s.DH), narrow(s.DW), narrow(s.PT), narrow(s.PL), narrow(s.OC / s.G), narrow(gemm_k),
+                s.IC, s.OC, s.G, s.N * s.OH * s.OW, 0, 0, activation};
+  args.m_tiles = ceil_div(args.gemm_m, BM);
+  args.n_tiles = ceil_div(args.gemm_n, BN);
+  return args;
+}
+
+// (IC, OC/G, KH, KW) -> (OC, IC/G, KH, KW)
+std::vector<float> as_conv2d_weight(const Conv2dShape& s, const float* weight) {
+  const int64_t ic_of_group = s.IC / s.G, oc_of_group = s.OC / s.G, taps = s.KH * s.KW;
+  std::vector<float> packed(static_cast<size_t>(s.OC * ic_of_group * taps));
+  for (int64_t ic = 0; ic < s.IC; ++ic) {
+    for (int64_t oc = 0; oc < oc_of_group; ++oc) {
+      const int64_t to = (ic / ic_of_group * oc_of_group + oc) * ic_of_group + ic % ic_of_group;
+      std::copy_n(weight + (ic * oc_of_group + oc) * taps, taps, packed.data() + to * taps);
+    }
+  }
+  return packed;
+}
+
+}  // namespace
+
+TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight, const float* bias,
+                               TensorId residual, ActivationSpec activation) const {
+  constexpr int64_t fewest_rows = 8;  // of a tile's 64: below, a tile does more than 8 times the work
+  const ConvArgs args = conv_args(s, activation);
+  DeviceBuffer w = s.transposed ? DeviceBuffer::of(as_conv2d_weight(s, weight))
+                                : DeviceBuffer::of(weight, s.OC * args.gemm_k);
+  DeviceBuffer b = DeviceBuffer::of(bias, s.OC);
+  const size_t weight_bytes = w.bytes() + b.bytes();
+  const bool direct = args.gemm_m < fewest_rows;
+  const Grid grid = direct ? grid_over(args.gemm_n * s.OC)
+                           : Grid{s.G * args.m_tiles * args.n_tiles, block_threads, sizeof(TileMemory)};
+  auto* kernel = direct ? (s.transposed ? conv2d_direct_kernel<true> : conv2d_direct_kernel<false>)
+                        : (s.transposed ? conv2d_implicit_gemm_kernel<true> : conv2d_implicit_gemm_kernel<false>);
+  const bool has_residual = residual >= 0;
+  std::vector<TensorId> inputs{x};
+  if (has_residual) inputs.push_back(residual);
+  auto run = [=, w = std::move(w), b = std::move(b)](const Operand* in, const Operand* out, void* stream) {
+    launch(kernel, grid, stream, args,
+           ConvOperands{in[0].floats(), w.floats(), b.floats(), has_residual ? in[1].floats() : nullptr, out[0].floats()});
+  };
+  return append(program, direct ? "direct" : "implicit gemm", inputs, {plain_spec(s.y_dims())}, weight_bytes, s.flops(),
+                std::move(run))[0];
+}
+
+}  // namespace tesela::TESELA_DEVICE

@@ -1,0 +1,112 @@
+// Stands in for <cuda_runtime.h> when a host compiler builds the .cu files: the kernels then run on the CPU.
+//
+// Threads of a block are fibers of one operating-system thread, switched at barriers and shuffles only, in an order
+// that TESELA_EMULATOR_SEED shuffles. Blocks run one after another; so do launches. What it finds, as std::runtime_error:
+//   - a barrier or shuffle that some threads never reach
+//   - two threads that meet in a word of shared memory, one of them writing, with no barrier between
+//   - an access outside shared memory, device memory and the thread's own stack
+// and what was never written reads as NaN. The compiler reports the accesses: the .cu files are built with
+// -fsanitize=thread, whose runtime library emulate.cpp replaces.
+// Limits: global memory is not searched for races; a barrier orders everything, as no GPU promises; no speed is told.
+// Shared memory is had from shared_memory<T>() (launch.h) only, so that __shared__ is not defined here.
+
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __grid_constant__
+#define __launch_bounds__(...)
+
+namespace emulated {
+
+// ------------------------------------------------------------------------------------------------- inside a kernel
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;
+inline constexpr int warpSize = 32;
+
+void* shared_memory();
+void __syncthreads();
+void __syncwarp(unsigned mask = ~0u);
+// Every lane of `mask` shows `value` and gets that of `lane` in its place.
+void exchange(unsigned mask, void* value, size_t bytes, int lane);
+int lane_id();
+void check_atomic(const void* address, size_t bytes);
+
+template <class T>
+T __shfl_sync(unsigned mask, T value, int lane, int width = warpSize) {
+  exchange(mask, &value, sizeof(T), lane_id() / width * width + lane % width);
+  return value;
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int lanes, int = warpSize) {
+  exchange(mask, &value, sizeof(T), lane_id() ^ lanes);
+  return value;
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize) {
+  const int lane = lane_id(), source = lane + static_cast<int>(delta);
+  exchange(mask, &value, sizeof(T), source / width == lane / width ? source : lane);
+  return value;
+}
+
+#define EMULATED_ATOMIC(name, result)                                                          \
+  template <class T>                                                                           \
+  __attribute__((no_sanitize_thread)) T name(T* address, T value) {                            \
+    check_atomic(address, sizeof(T));                                                          \
+    const T old = *address;                                                                    \
+    *address = result;                                                                         \
+    return old;                                                                                \
+  }
+EMULATED_ATOMIC(atomicAdd, old + value)
+EMULATED_ATOMIC(atomicMin, value < old ? value : old)
+EMULATED_ATOMIC(atomicMax, value > old ? value : old)
+EMULATED_ATOMIC(atomicExch, value)
+#undef EMULATED_ATOMIC
+
+// ----------------------------------------------------------------------------------------------------- on the host
+
+enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation };
+enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+using cudaStream_t = struct Stream*;
+inline constexpr cudaStream_t cudaStreamPerThread = nullptr;
+
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes = 0;
+  cudaStream_t stream = nullptr;
+};
+
+const char* cudaGetErrorString(cudaError_t);
+cudaError_t cudaMalloc(void** memory, size_t bytes);
+cudaError_t cudaFree(void* memory);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t);
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t);
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+template <class Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) { return cudaSuccess; }
+
+// Runs `thread(arguments)` for every thread of every block.
+void run_grid(const cudaLaunchConfig_t& config, void (*thread)(void*), void* arguments);
+
+template <class... Parameters, class... Arguments>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments... arguments) {
+  auto thread = [&]() __attribute__((no_sanitize_thread)) { kernel(static_cast<Parameters>(arguments)...); };
+  run_grid(*config, [](void* body) __attribute__((no_sanitize_thread)) { (*static_cast<decltype(thread)*>(body))(); },
+           &thread);
+  return cudaSuccess;
+}
+
+}  // namespace emulated
+
+using namespace emulated;

@@ -1,0 +1,74 @@
+// gemm and linear: y = activation(alpha * op(a) @ op(b) + beta * c), and x @ weight^T + bias as a case of it.
+//
+// A block computes one 64 x 64 tile of y (tile.cuh). Operands are described by the strides of their two indices, so
+// that transposition costs nothing but the order in which threads read: always along the contiguous index.
+// Limits: any sizes. With few rows (M = 1) most of a tile is empty and the weights' bandwidth is not reached.
+// Not measured on a GPU yet.
+
+#include "backend.h"
+#include "tile.cuh"
+
+namespace tesela::TESELA_DEVICE {
+namespace {
+
+struct GemmArgs {
+  int64_t M, N, K;
+  int64_t a_m, a_k, b_k, b_n;  // strides of op(a)[m, k] and op(b)[k, n]; one of each pair is 1
+  int64_t c_m;                 // stride of c's rows: N, or 0 where c is one row
+  float alpha, beta;
+  ActivationSpec activation;
+};
+
+__global__ void __launch_bounds__(block_threads, blocks_per_sm) gemm_kernel(GemmArgs s,
+                                                                            const float* a,  // (M, K) or (K, M)
+                                                                            const float* b,  // (K, N) or (N, K)
+                                                                            const float* c,  // (M, N), (N) or null
+                                                                            float* y) {      // (M, N)
+  const int64_t n_tiles = (s.N + BN - 1) / BN, tiles = (s.M + BM - 1) / BM * n_tiles;
+  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    const int64_t m0 = tile / n_tiles * BM, n0 = tile % n_tiles * BN;
+    const auto load_a = [&](int64_t k, int m) { return m0 + m < s.M ? a[(m0 + m) * s.a_m + k * s.a_k] : 0.0f; };
+    const auto load_b = [&](int64_t k, int n) { return n0 + n < s.N ? b[k * s.b_k + (n0 + n) * s.b_n] : 0.0f; };
+    const TilePart part = tile_product(s.K, s.a_k == 1, s.b_n != 1, load_a, load_b);
+    for (int i = 0; i < TM; ++i) {
+      for (int j = 0; j < TN; ++j) {
+        const int64_t m = m0 + part_row(i), n = n0 + part_column(j);
+        if (m >= s.M || n >= s.N) continue;
+        float sum = s.alpha * part.sum[i][j];
+        if (c) sum = fmaf(s.beta, c[m * s.c_m + n], sum);
+        y[m * s.N + n] = activate(sum, s.activation);
+      }
+    }
+  }
+}
+
+Grid grid_of(const GemmShape& s) { return {ceil_div(s.M, BM) * ceil_div(s.N, BN), block_threads, sizeof(TileMemory)}; }
+
+}  // namespace
+
+TensorId DeviceBackend::gemm(Program& program, TensorId a, TensorId b, TensorId c, const GemmShape& s, float alpha,
+                             float beta, bool trans_a, bool trans_b, bool c_is_row, ActivationSpec activation) const {
+  const GemmArgs args{s.M, s.N, s.K, trans_a ? 1 : s.K, trans_a ? s.M : 1, trans_b ? 1 : s.N, trans_b ? s.K : 1,
+                      c_is_row ? 0 : s.N, alpha, beta, activation};
+  const bool has_c = c >= 0;
+  std::vector<TensorId> inputs{a, b};
+  if (has_c) inputs.push_back(c);
+  const auto run = [=](const Operand* in, const Operand* out, void* stream) {
+    launch(gemm_kernel, grid_of(s), stream, args, in[0].floats(), in[1].floats(), has_c ? in[2].floats() : nullptr,
+           out[0].floats());
+  };
+  return append(program, "tiles", inputs, {plain_spec({s.M, s.N})}, 0, s.flops(), run)[0];
+}
+
+TensorId DeviceBackend::linear(Program& program, TensorId x, const GemmShape& s, const float* weight, const float* bias,
+                               ActivationSpec activation) const {
+  const GemmArgs args{s.M, s.N, s.K, s.K, 1, 1, s.K, 0, 1.0f, 1.0f, activation};
+  DeviceBuffer w = DeviceBuffer::of(weight, s.N * s.K), b = DeviceBuffer::of(bias, s.N);
+  const size_t weight_bytes = w.bytes() + b.bytes();
+  auto run = [=, w = std::move(w), b = std::move(b)](const Operand* in, const Operand* out, void* stream) {
+    launch(gemm_kernel, grid_of(s), stream, args, in[0].floats(), w.floats(), b.floats(), out[0].floats());
+  };
+  return append(program, "tiles", {x}, {plain_spec({s.M, s.N})}, weight_bytes, s.flops(), std::move(run))[0];
+}
+
+}  // namespace tesela::TESELA_DEVICE

@@ -1,0 +1,95 @@
+// Launching kernels, and what every kernel needs: its index among all threads, shared memory, the activation.
+
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+#include "../activation.h"
+
+namespace tesela::TESELA_DEVICE {
+
+// ----------------------------------------------------------------------------------------------------- on the host
+
+inline void check(cudaError_t error, const char* what) {
+  if (error == cudaErrorMemoryAllocation) throw std::bad_alloc();
+  if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(error));
+}
+
+// The stream of a run: the caller's, or the calling thread's own.
+inline cudaStream_t stream_of(void* stream) { return stream ? static_cast<cudaStream_t>(stream) : cudaStreamPerThread; }
+
+inline constexpr int block_threads = 256;  // divides what an SM holds, 1024 threads or more, on every architecture
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Kernels walk over their work in strides of the grid, so that a grid may be smaller than it.
+struct Grid {
+  int64_t blocks;
+  int threads = block_threads;
+  size_t shared_bytes = 0;
+};
+inline Grid grid_over(int64_t items, int items_per_block = block_threads) { return {ceil_div(items, items_per_block)}; }
+
+template <class... Parameters, class... Arguments>
+void launch(void (*kernel)(Parameters...), const Grid& grid, void* stream, Arguments... arguments) {
+  constexpr int64_t most_blocks = (int64_t{1} << 31) - 1;
+  constexpr size_t shared_bytes_unasked = 48 << 10;
+  if (grid.blocks == 0) return;
+  if (grid.shared_bytes > shared_bytes_unasked) {
+    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(grid.shared_bytes)),
+          "shared memory");
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(std::min(grid.blocks, most_blocks)));
+  config.blockDim = dim3(static_cast<unsigned>(grid.threads));
+  config.dynamicSmemBytes = grid.shared_bytes;
+  config.stream = stream_of(stream);
+  check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "launch");
+}
+
+// ------------------------------------------------------------------------------------------------------ in kernels
+
+__device__ inline int64_t first_item() { return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; }
+__device__ inline int64_t item_stride() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
+
+// The block's shared memory, sizeof(T) bytes of which the launch has asked for. Not initialised.
+template <class T>
+__device__ T& shared_memory() {
+#ifdef __CUDACC__
+  extern __shared__ __align__(16) unsigned char bytes[];
+  return *reinterpret_cast<T*>(bytes);
+#else
+  return *static_cast<T*>(emulated::shared_memory());
+#endif
+}
+
+// fmaxf and fminf drop a NaN; these let it pass.
+__device__ inline float max_propagating(float a, float b) { return a > b || a != a ? a : b; }
+
+__device__ inline float activate(float x, ActivationSpec spec) {
+  switch (spec.kind) {
+    case Activation::none: return x;
+    case Activation::relu: return x < 0.0f ? 0.0f : x;
+    case Activation::relu6: return x < 0.0f ? 0.0f : x > 6.0f ? 6.0f : x;
+    case Activation::leaky_relu: return x > 0.0f ? x : x * spec.parameter;
+    case Activation::elu: return x > 0.0f ? x : spec.parameter * expm1f(x);
+    case Activation::sigmoid: return 1.0f / (1.0f + expf(-x));
+    case Activation::tanh: return tanhf(x);
+    case Activation::hardswish: {
+      const float shifted = x + 3.0f;
+      return x * (shifted < 0.0f ? 0.0f : shifted > 6.0f ? 6.0f : shifted) / 6.0f;
+    }
+    case Activation::silu: return x / (1.0f + expf(-x));
+    case Activation::gelu: return 0.5f * x * erfcf(-0.70710678f * x);
+    case Activation::gelu_tanh: return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
+  }
+  return x;
+}
+
+}  // namespace tesela::TESELA_DEVICE
