@@ -119,8 +119,6 @@ struct PyProgram {
   const Backend& backend() const { return program.backend(); }
   const Dims& dims(TensorId id) const { return program.spec(id).dims; }
 
-  TensorId checked(TensorId id) const { return (void)program.spec(id), id; }
-
   void run(const std::vector<py::array>& in, const std::vector<py::array>& out, int threads) {
     const auto from = buffers<const void*>(program, inputs, in, "input", false);
     const auto to = buffers<void*>(program, outputs, out, "output", true);

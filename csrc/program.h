@@ -32,7 +32,7 @@ class Program {
 
   const Backend& backend() const { return backend_; }
   Accuracy accuracy() const { return accuracy_; }
-  const TensorSpec& spec(TensorId id) const { return tensors_[id].spec; }
+  const TensorSpec& spec(TensorId id) const { return tensors_.at(static_cast<size_t>(id)).spec; }
 
   TensorId input(Dims dims, DType dtype = DType::float32);
 

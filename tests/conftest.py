@@ -17,6 +17,13 @@ from tesela.operators import TABLE
 FENCE = 37  # elements on each side: odd, so that nothing stands on a boundary that a kernel may hope for
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # A run that is meant for one build must not pass on another that happens to be installed.
+    expected = os.environ.get("TESELA_EXPECT_ISA")
+    if expected and expected not in tesela.show_runtime()["supported_isas"]:
+        pytest.exit(f"TESELA_EXPECT_ISA={expected}, but {tesela.__file__} has {tesela.show_runtime()}", returncode=3)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     # Last, so that one case runs on all instruction sets before the next: its reference is computed once.

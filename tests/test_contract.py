@@ -285,7 +285,6 @@ def test_refused(op, operands, kind, words):
 
 
 # Sizes whose product does not fit: from the functions that know nothing but sizes.
-NOTHING = ((0, 0), (0, 0, 0, 0), (1, 1))
 OVERFLOWING = [
     ("conv2d_dims", ((2**31, 1, 2**31, 1), (2**31, 1, 1, 1), (1, 1), (0,) * 4, (1, 1), 1), "conv2d output"),
     ("conv2d_dims", ((1, 1, HUGE, 1), (1, 1, 1, 1), (1, 1), (0,) * 4, (1, 1), 1), "out of range"),

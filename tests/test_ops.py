@@ -395,6 +395,18 @@ def test_max_unpool2d_of_equal_indices_keeps_the_last(isa, rng, planned):
     np.testing.assert_array_equal(y, reference.max_unpool2d(x, indices, 2))
 
 
+def test_indices_leave_a_network_and_come_back(isa, rng):
+    g = tesela.Graph("indices")
+    y, indices = g.max_pool2d("pool", g.input("x", (17, 9, 9)), kernel_size=3, stride=2, return_indices=True)
+    g.output(g.max_unpool2d("unpool", y, indices, kernel_size=3, stride=2), "pool", "pool:1")
+    x = rng.standard_normal((2, 17, 9, 9), np.float32)
+    back, pooled, places = tesela.Network(g)(x)
+    expected, expected_places = reference.max_pool2d(x, 3, stride=2, return_indices=True)
+    np.testing.assert_array_equal(pooled, expected)
+    np.testing.assert_array_equal(places, expected_places)
+    np.testing.assert_array_equal(back, reference.max_unpool2d(expected, expected_places, 3, stride=2))
+
+
 # ------------------------------------------------------------------------------------- normalization, resampling
 
 

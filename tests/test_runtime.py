@@ -6,6 +6,7 @@ Whatever a process can do only once, or might not survive, is done by a script i
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import sys
 import threading
@@ -444,7 +445,7 @@ for use in (tesela.show_runtime, lambda: tesela.relu(numpy.ones(3, "float32"))):
 QEMU = shutil.which("qemu-x86_64")
 
 
-@pytest.mark.skipif(QEMU is None, reason="qemu-x86_64 is not installed")
+@pytest.mark.skipif(QEMU is None or platform.machine() != "x86_64", reason="needs qemu-x86_64, on x86-64")
 @pytest.mark.parametrize("cpu, widest", [("SandyBridge", "generic"), ("Haswell", "avx2")])
 def test_on_an_older_machine(cpu, widest, python):
     """Import and a convolution without an instruction that the machine lacks."""

@@ -139,6 +139,14 @@ std::unique_ptr<Plan> plan_direct(const Request& r, const TensorSpec& x, const T
 
 // ----------------------------------------------------------------------------------------------------- interleaved
 
+// Floats of the input rows under a task, as the kernel lays them out. Not an integer: strides may be absurd.
+double band_floats(const Conv2dShape& s, int64_t task_rows) {
+  const int64_t output_rows = std::min(s.OH, ceil_div(task_rows, s.OW) + 1);
+  const int64_t band_rows = (output_rows - 1) * s.SH + (s.KH - 1) * s.DH + 1;
+  const int64_t band_width = (s.OW - 1) * s.SW + (s.KW - 1) * s.DW + 1;
+  return static_cast<double>(band_rows) * static_cast<double>(band_width) * static_cast<double>(s.IC);
+}
+
 std::unique_ptr<Plan> plan_interleaved(const Request& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
   const Conv2dShape& s = r.s;
   ContractionArgs args = common_args(r, x, y);
@@ -167,12 +175,9 @@ std::unique_ptr<Plan> plan_interleaved(const Request& r, const TensorSpec& x, co
   const int64_t rows = s.N * s.OH * s.OW, task_rows = rows_per_task(rows, 1);
   append_tasks(data.tasks, 0, rows, rows, task_rows, problem.panels);
   data.problems.push_back(problem);
-  const int64_t output_rows = std::min(s.OH, ceil_div(task_rows, s.OW) + 1);
-  const int64_t band_rows = (output_rows - 1) * s.SH + (s.KH - 1) * s.DH + 1;
-  const int64_t band_width = (s.OW - 1) * s.SW + (s.KW - 1) * s.DW + 1;
   auto plan = plan_contraction("interleaved", args, std::move(data), kernels().conv2d_interleaved, has_residual);
   plan->scratch_bytes = contraction_scratch(std::min(rows, task_rows), args.kc) +
-                        sizeof(float) * static_cast<size_t>(args.kc + band_rows * band_width * s.IC + 64);
+                        sizeof(float) * static_cast<size_t>(args.kc + static_cast<int64_t>(band_floats(s, task_rows)) + 64);
   return plan;
 }
 
@@ -211,9 +216,11 @@ std::unique_ptr<Plan> plan_depthwise(const Request& r, const TensorSpec& x, cons
 
 bool is_depthwise(const Conv2dShape& s) { return !s.transposed && s.G == s.IC && s.OC == s.IC && s.G > 1; }
 
-// Interleaving multiplies no zeros but gathers each output's inputs again; from 12 channels on whole blocks win.
+// Interleaving multiplies no zeros but gathers each output's inputs again; from 12 channels on whole blocks win. Its band
+// of input rows must fit a cache.
 bool is_interleaved(const Conv2dShape& s) {
-  return !s.transposed && s.G == 1 && s.IC < 12 && s.KH * s.KW > 1 && s.KH * s.KW * s.IC <= 4096;
+  return !s.transposed && s.G == 1 && s.IC < 12 && s.KH * s.KW > 1 && s.KH * s.KW * s.IC <= 4096 &&
+         band_floats(s, max_task_rows) <= 1 << 20;
 }
 
 }  // namespace
