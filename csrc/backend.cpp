@@ -26,7 +26,7 @@ const Backend& backend_of(const std::string& device) {
     throw DeviceError("device 'emulator': this build of tesela has none; build it with TESELA_CUDA_EMULATOR=ON");
 #endif
   }
-  throw ShapeError("device: expected 'cpu', 'cuda' or 'auto', got '" + device + "'");
+  throw ShapeError("device: expected 'cpu' or 'cuda', got '" + device + "'");
 }
 
 std::vector<std::string> devices() {

@@ -79,10 +79,11 @@ class Backend {
   virtual TensorId convert(Program&, TensorId x, Layout layout) const = 0;
 };
 
-// Which Backend a name stands for. Throws DeviceError, naming what is there, when it cannot be had.
 struct DeviceError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+
+// Which Backend a name stands for. Throws DeviceError, naming what is there, when it cannot be had.
 const Backend& backend_of(const std::string& device);
 std::vector<std::string> devices();
 

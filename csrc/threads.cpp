@@ -197,7 +197,8 @@ int available_threads() {
 #if defined(__linux__)
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) threads = CPU_COUNT(&set);
-  if (const int quota = cgroup_quota()) threads = std::min(threads, quota);
+  static const int quota = cgroup_quota();  // read once: it is a file, and this is asked before every run
+  if (quota > 0) threads = std::min(threads, quota);
 #endif
   return std::max(threads, 1);
 }

@@ -523,3 +523,10 @@ def test_runtime_refuses(use, kind, words):
     with pytest.raises((TypeError, ValueError)) as caught:
         use()
     one_sentence(caught.value, kind, words)
+
+
+def test_refused_layer_leaves_nothing_behind():
+    g, x = graph()
+    with pytest.raises(ValueError, match="layer 'bad'"):
+        g.conv2d("bad", x, 4, 99)
+    assert not g.parameters and not g.nodes

@@ -403,3 +403,17 @@ def test_denoiser_cleans_digits(digits):
 
     cleaned = models.denoiser(weights="digits")(noisy)
     assert f"PSNR {psnr(noisy)} noisy, {psnr(cleaned)} denoised" in card
+
+
+def test_batch_norm_over_rows_of_linear_is_not_folded():
+    """linear's features lie on the last axis, the channels of batch_norm on axis 1, whatever their sizes."""
+    for features in (4, 5):
+        g = ts.Graph("rows")
+        x = g.linear("fc", g.input("x", (4, 8)), features)
+        g.output(g.batch_norm("bn", x))
+        net = ts.Network(g)
+        rng = np.random.default_rng(0)
+        for parameter in ("bn.weight", "bn.running_mean"):
+            net.parameters[parameter][:] = rng.standard_normal(4)
+        x = rng.standard_normal((2, 4, 8), np.float32)
+        np.testing.assert_allclose(net(x), net.reference(x), rtol=0, atol=1e-5)

@@ -670,3 +670,10 @@ def test_a_run_leaves_nothing_behind(isa, rng):
     for before, after in zip(first, run(image), strict=True):
         assert np.isfinite(after).all()
         np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("a, b, alpha", [(1e20, 1e-20, 1e-30), (1e-20, 1e20, 1e30)])
+def test_gemm_scales_the_sum_not_an_operand(a, b, alpha):
+    """alpha times an operand would leave the range of float32 where alpha times the sum does not."""
+    one = np.ones((1, 1), np.float32)
+    np.testing.assert_allclose(tesela.gemm(a * one, b * one, alpha=alpha), [[alpha]], rtol=1e-6)

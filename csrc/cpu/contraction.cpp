@@ -2,18 +2,18 @@
 
 namespace tesela::cpu {
 
-int64_t rows_per_task(int64_t rows, int64_t problems) {
+int64_t rows_per_task(int64_t rows, int64_t problems, int64_t threads) {
   const int64_t tile = kernels().tile_rows;
-  const int64_t wanted_tasks = std::max<int64_t>(1, 4 * num_threads() / std::max<int64_t>(problems, 1));
+  const int64_t wanted_tasks = std::max<int64_t>(1, 4 * threads / std::max<int64_t>(problems, 1));
   const int64_t even = round_up(ceil_div(rows, wanted_tasks), tile);
   return std::clamp(even, std::min(4 * tile, max_task_rows), max_task_rows);
 }
 
 void append_tasks(std::vector<ContractionTask>& tasks, int32_t problem, int64_t rows, int64_t unit, int64_t task_rows,
-                  int64_t panels) {
+                  int64_t panels, int64_t threads) {
   const int64_t per_unit = ceil_div(unit, task_rows), units = ceil_div(rows, unit);
   // Too few rows for all threads: share out the panels too. Each task then packs the rows for itself.
-  const int64_t wanted = 2 * num_threads();
+  const int64_t wanted = 2 * threads;
   const int64_t parts = std::clamp<int64_t>(wanted / std::max<int64_t>(units * per_unit, 1), 1, std::max<int64_t>(panels / 4, 1));
   for (int64_t part = 0; part < parts; ++part) {
     for (int64_t u = 0; u < units; ++u) {

@@ -26,11 +26,11 @@ inline constexpr int64_t max_task_rows = 192;
 
 // Rows of one task, given how many there are of one problem. Several tasks a thread, so that the last to finish is not
 // late by much, but tall ones: each task reads all its weights again.
-int64_t rows_per_task(int64_t rows, int64_t problems);
+int64_t rows_per_task(int64_t rows, int64_t problems, int64_t threads);
 
 // Cuts `rows` (in stretches of `unit`, which no task may cross) x panels into tasks.
 void append_tasks(std::vector<ContractionTask>& tasks, int32_t problem, int64_t rows, int64_t unit, int64_t task_rows,
-                  int64_t panels);
+                  int64_t panels, int64_t threads);
 
 // Scratch of one task: its rows' places and the packed slice.
 size_t contraction_scratch(int64_t task_rows, int64_t kc);

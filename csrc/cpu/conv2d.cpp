@@ -79,7 +79,7 @@ ContractionArgs common_args(const Request& r, const TensorSpec& x, const TensorS
   args.total_panels = y.blocks();
   args.last_panel_lanes = s.OC - (y.blocks() - 1) * channel_block;
   args.kc = default_kc;
-  args.residual_scale = 1.0f;
+  args.scale = args.residual_scale = 1.0f;
   args.activation = r.activation;
   return args;
 }
@@ -103,7 +103,7 @@ std::unique_ptr<Plan> plan_direct(const Request& r, const TensorSpec& x, const T
   data.bias = padded_channels(r.bias, s.OC);
   float* to = data.weights.data();
   int64_t longest = 0;
-  const int64_t problem_count = static_cast<int64_t>(phases.size() * runs.size());
+  const int64_t problem_count = static_cast<int64_t>(phases.size() * runs.size()), threads = num_threads();
   for (const Phase& phase : phases) {
     std::vector<int32_t> offsets;
     for (const Tap& tap : phase.taps) offsets.insert(offsets.end(), {tap.h, tap.w});
@@ -123,8 +123,8 @@ std::unique_ptr<Plan> plan_direct(const Request& r, const TensorSpec& x, const T
         pack_panel(to, r, phase.taps, run.ic_block * 16, run.ic_blocks * 16, panel);
       }
       const int64_t plane = phase.rows_h * phase.rows_w, rows = s.N * plane;
-      const int64_t task_rows = rows_per_task(rows, problem_count);
-      append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), rows, pointwise ? plane : rows, task_rows, run.panels);
+      const int64_t task_rows = rows_per_task(rows, problem_count, threads);
+      append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), rows, pointwise ? plane : rows, task_rows, run.panels, threads);
       data.problems.push_back(problem);
       longest = std::max(longest, std::min(rows, task_rows));
     }
@@ -172,8 +172,8 @@ std::unique_ptr<Plan> plan_interleaved(const Request& r, const TensorSpec& x, co
   for (int64_t panel = 0; panel < problem.panels; ++panel) {
     pack_panel(data.weights.data() + panel * problem.panel_stride, r, taps, 0, s.IC, panel);
   }
-  const int64_t rows = s.N * s.OH * s.OW, task_rows = rows_per_task(rows, 1);
-  append_tasks(data.tasks, 0, rows, rows, task_rows, problem.panels);
+  const int64_t rows = s.N * s.OH * s.OW, task_rows = rows_per_task(rows, 1, num_threads());
+  append_tasks(data.tasks, 0, rows, rows, task_rows, problem.panels, num_threads());
   data.problems.push_back(problem);
   auto plan = plan_contraction("interleaved", args, std::move(data), kernels().conv2d_interleaved, has_residual);
   plan->scratch_bytes = contraction_scratch(std::min(rows, task_rows), args.kc) +

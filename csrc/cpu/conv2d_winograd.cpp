@@ -100,7 +100,7 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& r, int m, const TensorS
     const int64_t rows = kernels().tile_rows, fitting = 300 * 1024 / (4 * points * problem.k);
     const int64_t even = ceil_div(tiles, 2 * num_threads());
     const int64_t task_tiles = std::clamp(std::min(fitting, round_up(even, rows)) / rows * rows, 2 * rows, 8 * rows);
-    append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), tiles, tiles, task_tiles, run.panels);
+    append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), tiles, tiles, task_tiles, run.panels, num_threads());
     data.problems.push_back(problem);
     most_tiles = std::max(most_tiles, std::min(task_tiles, tiles));
     most_blocks = std::max(most_blocks, run.ic_blocks);

@@ -14,6 +14,7 @@ ContractionArgs matrix_args(const GemmShape& s, int64_t lda, ActivationSpec acti
   args.last_panel_lanes = s.N - (args.total_panels - 1) * channel_block;
   args.plain_output = true;
   args.kc = default_kc;
+  args.scale = 1.0f;
   args.residual_scale = 1.0f;
   args.activation = activation;
   return args;
@@ -26,9 +27,9 @@ int64_t cut(const GemmShape& s, ContractionArgs& args, ContractionData& data) {
   problem.panel_stride = s.K * 16;
   problem.panels = args.total_panels;
   problem.w = data.weights.data();
-  const int64_t task_rows = std::min(rows_per_task(s.M, 1), std::max<int64_t>(s.M, 1));
+  const int64_t task_rows = std::min(rows_per_task(s.M, 1, num_threads()), std::max<int64_t>(s.M, 1));
   if (s.M <= kernels().tile_rows) args.kc = std::max<int64_t>(round_up(s.K, 16), 16);
-  if (s.M > 0) append_tasks(data.tasks, 0, s.M, s.M, task_rows, problem.panels);
+  if (s.M > 0) append_tasks(data.tasks, 0, s.M, s.M, task_rows, problem.panels, num_threads());
   data.problems.push_back(problem);
   return task_rows;
 }
@@ -77,7 +78,7 @@ TensorId CpuBackend::gemm(Program& program, TensorId a, TensorId b, TensorId c, 
 
   auto pack = std::make_unique<PackPanels>();
   pack->algorithm = "pack panels";
-  pack->args = {s.K, s.N, trans_b ? s.K : s.N, trans_b, alpha};
+  pack->args = {s.K, s.N, trans_b ? s.K : s.N, trans_b};
   pack->kernel = kernels().gemm_pack_panel;
   pack->panels = args.total_panels;
   pack->bytes = 8.0 * s.K * s.N;
@@ -85,6 +86,7 @@ TensorId CpuBackend::gemm(Program& program, TensorId a, TensorId b, TensorId c, 
 
   ContractionData data;
   const int64_t task_rows = cut(s, args, data);
+  args.scale = alpha;
   args.residual_scale = beta;
   args.problems = data.problems.data();
   args.tasks = data.tasks.data();

@@ -54,7 +54,7 @@ struct ContractionArgs {
   bool plain_output;                           // lanes past the last must not be written
   int64_t kc;                                  // products per pass over a packed slice of rows
   const float* bias;                           // (total_panels * 16) or null
-  float residual_scale;
+  float scale, residual_scale;                 // y = activation(scale * sum + residual_scale * residual); 1 for convolution
   bool residual_is_row;                        // gemm: one row of it serves every row of y
   ActivationSpec activation;
 };
@@ -80,10 +80,9 @@ struct WinogradArgs {
   ActivationSpec activation;
 };
 
-struct PackPanelArgs {  // gemm's op(b), plain, into panels of 16 columns: scale * b[k, column]
+struct PackPanelArgs {  // gemm's op(b), plain, into panels of 16 columns
   int64_t k, columns, ldb;
   bool transposed;  // b is (N, K)
-  float scale;
 };
 
 // ------------------------------------------------------------------------------------------------- depthwise conv

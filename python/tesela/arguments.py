@@ -46,7 +46,10 @@ def integer(op: str, name: str, value: Any) -> int:
 def number(op: str, name: str, value: Any) -> float:
     """`value` as a float; TypeError for anything that is not a real number by type."""
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{op}: expected {name} as a number that a float can hold") from None
     raise TypeError(f"{op}: expected {name} as a number, got {value!r}")
 
 

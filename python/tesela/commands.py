@@ -20,21 +20,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-NetworkName = Annotated[
-    str, typer.Argument(metavar="NETWORK", help=f"One of {', '.join(models.NETWORKS)}, or the path of an .onnx file.")
-]
+NetworkName = Annotated[str, typer.Argument(metavar="NETWORK", help=f"One of {', '.join(models.NETWORKS)}.")]
 Weights = Annotated[Path | None, typer.Option(help="A .npz or .safetensors file; seeded weights without it.")]
 Batch = Annotated[int, typer.Option(min=1, help="Images at once.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="All that the machine offers without it.")]
 
 
 def find(name: str, weights: Path | None = None) -> Network:
-    if name.endswith(".onnx"):
-        from . import onnx
-
-        return onnx.load(name)
     if name not in models.NETWORKS:
-        raise ValueError(f"unknown network {name!r}; known are {', '.join(models.NETWORKS)} and paths of .onnx files")
+        raise ValueError(f"unknown network {name!r}; known are {', '.join(models.NETWORKS)}")
     return models.NETWORKS[name](weights=weights)
 
 

@@ -100,10 +100,13 @@ class Graph:
         operands = self._in_layer(name, self._operands, operator, inputs, parameters or {})
         names = {operand: f"{name}.{operand}" for operand in parameters or {}}
         node = Node(name, op, operands, names, self._in_layer(name, operator.attributes, **attributes))
-        for operand, parameter in (parameters or {}).items():
-            self.parameters[names[operand]] = parameter
-        sizes = self._in_layer(name, lambda: self.infer(node, self.dims))
+        shapes = {operand: parameter.shape for operand, parameter in (parameters or {}).items()}
+        sizes = self._in_layer(name, operator.dims, node.attributes, **self.tensor_dims(node, self.dims), **shapes)
         node = replace(node, outputs=tuple(name if i == 0 else f"{name}:{i}" for i in range(len(sizes))))
+        for output in node.outputs:
+            self._check_new(output)
+        # Only now: a layer that was refused leaves nothing behind.
+        self.parameters.update({names[operand]: parameter for operand, parameter in (parameters or {}).items()})
         self.nodes.append(node)
         self.dims.update(zip(node.outputs, sizes, strict=True))
         if op == "max_pool2d":
@@ -168,10 +171,14 @@ class Graph:
 
     # ----------------------------------------------------------------------------------------------------- reasoning
 
-    def operand_dims(self, node: Node, dims: Mapping[str, Dims]) -> dict[str, Any]:
-        sizes = {
+    @staticmethod
+    def tensor_dims(node: Node, dims: Mapping[str, Dims]) -> dict[str, Any]:
+        return {
             k: [dims[v] for v in value] if isinstance(value, list) else dims[value] for k, value in node.inputs.items()
         }
+
+    def operand_dims(self, node: Node, dims: Mapping[str, Dims]) -> dict[str, Any]:
+        sizes = self.tensor_dims(node, dims)
         return sizes | {operand: self.parameters[name].shape for operand, name in node.parameters.items()}
 
     def infer(self, node: Node, dims: Mapping[str, Dims]) -> list[Dims]:
@@ -265,6 +272,8 @@ class Graph:
         )
 
     def _check_new(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"layer {name!r}: expected the name as a string, got {type(name).__name__}")
         if name in self.dims:
             raise ValueError(f"layer {name!r}: the name is taken")
 

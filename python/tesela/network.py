@@ -83,7 +83,8 @@ class Network:
         threads    used by each call; None follows set_num_threads
         precision  "float32"
         accuracy   "strict" sums every convolution directly in float32; "default" allows algorithms with about twice
-                   that rounding error (Winograd's F(2, 3) and F(4, 3)); "fast" allows more, and so far means the same
+                   that rounding error (Winograd's F(2, 3) and F(4, 3), where a NaN or an infinity spreads over its
+                   whole tile); "fast" allows more, and so far means the same
         image_size (H, W) other than the network's own, for networks that take any
         outputs    names of layers to return instead of the network's outputs
         """
@@ -135,7 +136,9 @@ class Network:
         return {name: value.copy() for name, value in self.parameters.items()}
 
     def load_state_dict(self, source: Mapping[str, Any] | str | os.PathLike[str]) -> None:
-        """Replaces all parameters; same forms and same checks as `weights`."""
+        """Replaces all parameters, from a dict or a file with exactly the network's tensors."""
+        if source is None:
+            raise TypeError(f"{self.graph.name}: expected weights as a dict or a path, got None")
         self.parameters = weights.load(source, self.graph.parameters, self.graph.name)
         self._compiled.clear()
 

@@ -582,7 +582,7 @@ class Upsample(Operator, name="upsample"):
 
     def dims(self, a, x):
         expect_rank("upsample", x, 4, "(N, C, H, W)")
-        size = a["size"] or [min(int(extent * f), 2**62) for extent, f in zip(x[2:], a["scale_factor"], strict=True)]
+        size = a["size"] or [int(min(extent * f, 2.0**62)) for extent, f in zip(x[2:], a["scale_factor"], strict=True)]
         return [tuple(_core.upsample_dims(x, size))]
 
     def lower(self, program, a, x):

@@ -39,7 +39,7 @@ Activation = None | str | tuple[str, float]
 def check_array(op: str, name: str, value: Any, dtype: type = np.float32) -> Array:
     """`value` if it is an array that kernels can read as it is."""
     expected = np.dtype(dtype)
-    if not isinstance(value, np.ndarray):
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{op}: expected {name} as a NumPy array of {expected}, got {type(value).__name__}")
     if value.dtype != expected:
         raise TypeError(
@@ -118,7 +118,9 @@ def conv2d(
     padding also "same" (stride 1 only; the odd one goes after) or "valid".
 
     Returns (N, OC, OH, OW), OH = (H + top + bottom - dilation * (KH - 1) - 1) // stride + 1:
-    activation(conv(x) + bias + residual). As torch.nn.functional.conv2d and ONNX Conv.
+    activation(conv(x) + bias + residual). As torch.nn.functional.conv2d and ONNX Conv. Sums are direct; networks may
+    use Winograd's algorithm instead (Network.compile). Groups of fewer than 16 channels are multiplied with zeros for
+    their neighbours, so a NaN or an infinity in one of them can reach outputs of the next.
     """
     return _run(
         "conv2d", {"x": x, "residual": residual}, {"weight": weight, "bias": bias},

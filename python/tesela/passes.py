@@ -69,6 +69,8 @@ def fold_batch_norm(graph: Graph, parameters: Parameters) -> tuple[Graph, Parame
         producer = next((node for node in graph.nodes if norm.inputs["x"] in node.outputs), None)
         if producer is None or producer.op not in ("conv2d", "conv_transpose2d", "linear"):
             continue
+        if producer.op == "linear" and len(graph.dims[norm.inputs["x"]]) != 2:
+            continue  # features lie on the last axis there, channels on axis 1
         if producer.attributes["activation"] or "residual" in producer.inputs or not _only_use(graph, norm.inputs["x"]):
             continue
         weight_name = producer.parameters["weight"]
@@ -113,6 +115,7 @@ def fuse_residual(graph: Graph) -> Graph:
                 and producer.attributes["activation"] is None
                 and "residual" not in producer.inputs
                 and graph.dims[value] == graph.dims[other]
+                and len(graph.inputs) == 1  # of several inputs the batches may differ, and broadcast
                 and position.get(other, -1) < position[value]
                 and _only_use(graph, value)
             ):

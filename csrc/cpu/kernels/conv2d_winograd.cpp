@@ -8,7 +8,8 @@
 // (tiles x channels) for each of the points and transforms the sums back, adding bias and residual. Scratch is sized to
 // stay in L2, so nothing but input, weights and output leaves the core. A lane is a channel throughout.
 //
-// Limits: one rounding more per transform; about twice the error of direct sums for m = 4, less than it for m = 2.
+// Limits: one rounding more per transform; about twice the error of direct sums for m = 4, less than it for m = 2. The
+// transforms subtract, so a NaN or an infinity spreads over its tile.
 
 #include "contraction.h"
 #include "vector_math.h"
@@ -149,7 +150,7 @@ struct Task {
     static constexpr ContractionArgs bare = [] {  // sums as they are
       ContractionArgs sums_only{};
       sums_only.plain_output = true;
-      sums_only.residual_scale = 1.0f;
+      sums_only.scale = sums_only.residual_scale = 1.0f;
       return sums_only;
     }();
     const Cut cut(tiles);

@@ -1,4 +1,4 @@
-// gemm and linear: y[m, n] = activation(sum over k of a[m, k] * b[k, n] + bias[n] + beta * c[m, n]), all plain.
+// gemm and linear: y[m, n] = activation(alpha * sum over k of a[m, k] * b[k, n] + bias[n] + beta * c[m, n]), all plain.
 //
 // The rows of contraction.h are the rows of op(a), its panels 16 columns of op(b), packed by the planner when b is a
 // parameter and by gemm_pack_panel at run time when it is not. a is packed slice by slice: 16 products of a row are
@@ -70,14 +70,13 @@ void gemm_pack_panel(const cpu::PackPanelArgs& args, const float* b, float* pack
   float* to = packed + panel * args.k * 16;
   const int64_t first = panel * 16;
   const int valid = static_cast<int>(smaller<int64_t>(16, args.columns - first));
-  const vfloat scale = set1(args.scale);
   for (int64_t k = 0; k < args.k; ++k, to += 16) {
     if (args.transposed) {
-      for (int j = 0; j < 16; ++j) to[j] = j < valid ? args.scale * b[(first + j) * args.ldb + k] : 0.0f;
+      for (int j = 0; j < 16; ++j) to[j] = j < valid ? b[(first + j) * args.ldb + k] : 0.0f;
     } else if (valid == 16) {
-      for (int v = 0; v < block_vectors; ++v) store(to + v * lanes, scale * load(b + k * args.ldb + first + v * lanes));
+      for (int v = 0; v < block_vectors; ++v) store(to + v * lanes, load(b + k * args.ldb + first + v * lanes));
     } else {
-      for (int j = 0; j < 16; ++j) to[j] = j < valid ? args.scale * b[k * args.ldb + first + j] : 0.0f;
+      for (int j = 0; j < 16; ++j) to[j] = j < valid ? b[k * args.ldb + first + j] : 0.0f;
     }
   }
 }

@@ -37,6 +37,9 @@ void finish_slowly(const ContractionArgs& args, const Tile& t, const TileRow& ro
   float* y = t.y + row.y + panel * t.y_panel_stride;
   const int count = args.plain_output ? lanes_kept : 16;
   if (t.last) {
+    if (args.scale != 1.0f) {  // gemm, which has no bias
+      for (int i = 0; i < count; ++i) sums[i] *= args.scale;
+    }
     if (t.residual) {
       const float* residual = t.residual + row.residual + panel * t.y_panel_stride;
       for (int i = 0; i < count; ++i) sums[i] += args.residual_scale * residual[i];
@@ -85,7 +88,7 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
   for (int64_t k = 0; k < t.k % 16; ++k) multiply_add<MR, NP>(acc, a + k, w + k * 16, t.w_panel_stride);
 
   const Activation kind = args.activation.kind;
-  if (!partial && (!t.last || ((kind == Activation::none || kind == Activation::relu) && args.residual_scale == 1.0f))) {
+  if (!partial && (!t.last || ((kind == Activation::none || kind == Activation::relu) && args.scale == 1.0f && args.residual_scale == 1.0f))) {
     TESELA_UNROLL(16)
     for (int r = 0; r < MR; ++r) {
       float* y = t.y + t.rows[r].y;

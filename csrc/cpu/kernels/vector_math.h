@@ -107,7 +107,7 @@ TESELA_INLINE vfloat activate_as(vfloat x, vfloat parameter) {
     case Activation::elu: return select(x > zero(), x, parameter * expm1(x));
     case Activation::sigmoid: return sigmoid(x);
     case Activation::tanh: return tanh(x);
-    case Activation::hardswish: return x * min(six, max(zero(), x + set1(3.0f))) / six;
+    case Activation::hardswish: return x * (min(six, max(zero(), x + set1(3.0f))) / six);
     case Activation::silu: return x / (one + exp(zero() - x));
     case Activation::gelu: return half * x * (one + erf(x * set1(0.70710678f)));
     case Activation::gelu_tanh: {  // sqrt(2 / pi) * (x + 0.044715 x^3)
