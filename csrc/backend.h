@@ -41,8 +41,8 @@ class Backend {
   virtual void* allocate(size_t bytes) const = 0;  // 64-byte aligned; throws std::bad_alloc
   virtual void release(void* memory, size_t bytes) const = 0;
 
-  // Whether the host can use that memory. Where not, a run copies its arrays to the device and back. Copies are in order
-  // with the kernels of `stream` (null: the calling thread's own), and wait() returns when all of it is done.
+  // Whether the host can use that memory. Where not, a run copies its arrays to the device and back. Copies are in
+  // order with the kernels of `stream` (null: the calling thread's own), and wait() returns when all of it is done.
   virtual bool memory_is_host() const { return true; }
   virtual void upload(void* /*to*/, const void* /*from*/, size_t /*bytes*/, void* /*stream*/) const {}
   virtual void download(void* /*to*/, const void* /*from*/, size_t /*bytes*/, void* /*stream*/) const {}
@@ -64,9 +64,11 @@ class Backend {
   virtual TensorId avg_pool2d(Program&, TensorId x, const AveragingWindows&) const = 0;
   virtual TensorId max_unpool2d(Program&, TensorId x, TensorId indices, const Dims& y) const = 0;
   virtual TensorId activation(Program&, TensorId x, ActivationSpec) const = 0;
-  virtual TensorId prelu(Program&, TensorId x, const float* slope, int64_t slopes) const = 0;  // 1 slope or one a channel
+  virtual TensorId prelu(Program&, TensorId x, const float* slope,
+                         int64_t slopes) const = 0;  // 1 slope or one a channel
   // y = x * scale[c] + shift[c], channel axis 1.
-  virtual TensorId channel_affine(Program&, TensorId x, const float* scale, const float* shift, ActivationSpec) const = 0;
+  virtual TensorId channel_affine(Program&, TensorId x, const float* scale, const float* shift,
+                                  ActivationSpec) const = 0;
   virtual TensorId binary(Program&, Binary, TensorId x, TensorId y, ActivationSpec) const = 0;  // broadcasts
   // x / (k + alpha/size * sum of x^2 over channels [c - before, c + after])^beta
   virtual TensorId local_response_norm(Program&, TensorId x, int64_t before, int64_t after, float alpha, float beta,

@@ -30,16 +30,23 @@ Dims dims_of(const py::array& array) { return Dims(array.shape(), array.shape() 
 
 void expect_size(const char* what, const std::optional<Floats>& array, int64_t count) {
   if (array && array->size() != count) {
-    throw ShapeError(std::string(what) + ": expected " + std::to_string(count) + " values, got shape " + to_string(dims_of(*array)));
+    throw ShapeError(std::string(what) + ": expected " + std::to_string(count) + " values, got shape " +
+                     to_string(dims_of(*array)));
   }
 }
 
 ActivationSpec activation_spec(const std::string& name, float parameter) {
-  static const std::vector<std::pair<const char*, Activation>> names = {
-      {"", Activation::none},           {"relu", Activation::relu},           {"relu6", Activation::relu6},
-      {"leaky_relu", Activation::leaky_relu}, {"elu", Activation::elu},       {"sigmoid", Activation::sigmoid},
-      {"tanh", Activation::tanh},       {"hardswish", Activation::hardswish}, {"silu", Activation::silu},
-      {"gelu", Activation::gelu},       {"gelu_tanh", Activation::gelu_tanh}};
+  static const std::vector<std::pair<const char*, Activation>> names = {{"", Activation::none},
+                                                                        {"relu", Activation::relu},
+                                                                        {"relu6", Activation::relu6},
+                                                                        {"leaky_relu", Activation::leaky_relu},
+                                                                        {"elu", Activation::elu},
+                                                                        {"sigmoid", Activation::sigmoid},
+                                                                        {"tanh", Activation::tanh},
+                                                                        {"hardswish", Activation::hardswish},
+                                                                        {"silu", Activation::silu},
+                                                                        {"gelu", Activation::gelu},
+                                                                        {"gelu_tanh", Activation::gelu_tanh}};
   for (const auto& [known, kind] : names) {
     if (name == known) return {kind, parameter};
   }
@@ -49,23 +56,34 @@ ActivationSpec activation_spec(const std::string& name, float parameter) {
 py::tuple conv_result(const Conv2dShape& s) { return py::make_tuple(s.y_dims(), s.flops()); }
 
 void define_shapes(py::module_& m) {
-  m.def("conv2d_dims", [](const Dims& x, const Dims& weight, Pair stride, Padding padding, Pair dilation, int64_t groups) {
-    return conv_result(conv2d_shape(x, weight, stride, padding, dilation, groups));
-  }, "x"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "Output sizes and flops of conv2d.");
-  m.def("conv_transpose2d_dims", [](const Dims& x, const Dims& weight, Pair stride, Padding padding, Pair output_padding,
-                                    Pair dilation, int64_t groups) {
-    return conv_result(conv_transpose2d_shape(x, weight, stride, padding, output_padding, dilation, groups));
-  }, "x"_a, "weight"_a, "stride"_a, "padding"_a, "output_padding"_a, "dilation"_a, "groups"_a,
-        "Output sizes and flops of conv_transpose2d.");
-  m.def("pool2d_dims", [](const std::string& op, const Dims& x, Pair kernel, Pair stride, Padding padding, Pair dilation,
-                          bool ceil_mode) { return pool2d_shape(op, x, kernel, stride, padding, dilation, ceil_mode).y_dims(); },
-        "op"_a, "x"_a, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a, "ceil_mode"_a, "Output sizes of pooling.");
+  m.def(
+      "conv2d_dims",
+      [](const Dims& x, const Dims& weight, Pair stride, Padding padding, Pair dilation, int64_t groups) {
+        return conv_result(conv2d_shape(x, weight, stride, padding, dilation, groups));
+      },
+      "x"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "Output sizes and flops of conv2d.");
+  m.def(
+      "conv_transpose2d_dims",
+      [](const Dims& x, const Dims& weight, Pair stride, Padding padding, Pair output_padding, Pair dilation,
+         int64_t groups) {
+        return conv_result(conv_transpose2d_shape(x, weight, stride, padding, output_padding, dilation, groups));
+      },
+      "x"_a, "weight"_a, "stride"_a, "padding"_a, "output_padding"_a, "dilation"_a, "groups"_a,
+      "Output sizes and flops of conv_transpose2d.");
+  m.def(
+      "pool2d_dims",
+      [](const std::string& op, const Dims& x, Pair kernel, Pair stride, Padding padding, Pair dilation,
+         bool ceil_mode) { return pool2d_shape(op, x, kernel, stride, padding, dilation, ceil_mode).y_dims(); },
+      "op"_a, "x"_a, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a, "ceil_mode"_a, "Output sizes of pooling.");
   m.def("max_unpool2d_dims", &max_unpool2d_dims, "x"_a, "kernel"_a, "stride"_a, "padding"_a);
   m.def("adaptive_pool2d_dims", &adaptive_pool2d_dims, "x"_a, "output"_a);
-  m.def("gemm_dims", [](const Dims& a, const Dims& b, bool trans_a, bool trans_b) {
-    const GemmShape s = gemm_shape(a, b, trans_a, trans_b);
-    return Dims{s.M, s.N};
-  }, "a"_a, "b"_a, "trans_a"_a, "trans_b"_a);
+  m.def(
+      "gemm_dims",
+      [](const Dims& a, const Dims& b, bool trans_a, bool trans_b) {
+        const GemmShape s = gemm_shape(a, b, trans_a, trans_b);
+        return Dims{s.M, s.N};
+      },
+      "a"_a, "b"_a, "trans_a"_a, "trans_b"_a);
   m.def("linear_dims", &linear_dims, "x"_a, "weight"_a);
   m.def("broadcast_dims", &broadcast_dims, "op"_a, "x"_a, "y"_a);
   m.def("concat_dims", &concat_dims, "parts"_a, "dim"_a);
@@ -79,8 +97,8 @@ void define_shapes(py::module_& m) {
 
 // Dense buffers in the order of the program's tensors, checked against their specs.
 template <class Pointer>
-std::vector<Pointer> buffers(const Program& program, const std::vector<TensorId>& ids, const std::vector<py::array>& arrays,
-                             const char* what, bool writable) {
+std::vector<Pointer> buffers(const Program& program, const std::vector<TensorId>& ids,
+                             const std::vector<py::array>& arrays, const char* what, bool writable) {
   if (arrays.size() != ids.size()) {
     throw ShapeError(std::string("program: expected ") + std::to_string(ids.size()) + " " + what + " arrays, got " +
                      std::to_string(arrays.size()));
@@ -115,7 +133,8 @@ struct PyProgram {
   Program program;
   std::vector<TensorId> inputs, outputs;
 
-  PyProgram(const std::string& device, const std::string& accuracy) : program(backend_of(device), accuracy_named(accuracy)) {}
+  PyProgram(const std::string& device, const std::string& accuracy)
+      : program(backend_of(device), accuracy_named(accuracy)) {}
   const Backend& backend() const { return program.backend(); }
   const Dims& dims(TensorId id) const { return program.spec(id).dims; }
 
@@ -126,7 +145,8 @@ struct PyProgram {
     program.run(from, to, threads);
   }
 
-  std::vector<StepReport> profile(const std::vector<py::array>& in, const std::vector<py::array>& out, int threads, int repeats) {
+  std::vector<StepReport> profile(const std::vector<py::array>& in, const std::vector<py::array>& out, int threads,
+                                  int repeats) {
     const auto from = buffers<const void*>(program, inputs, in, "input", false);
     const auto to = buffers<void*>(program, outputs, out, "output", true);
     py::gil_scoped_release release;
@@ -146,119 +166,193 @@ void define_program(py::module_& m) {
   using P = PyProgram;
   py::class_<P> program(m, "Program", "Planned steps over one block of memory.");
   program.def(py::init<const std::string&, const std::string&>(), "device"_a = "cpu", "accuracy"_a = "strict")
-      .def("set_label", [](P& p, std::string name, std::string op) { p.program.set_label(std::move(name), std::move(op)); })
+      .def("set_label",
+           [](P& p, std::string name, std::string op) { p.program.set_label(std::move(name), std::move(op)); })
       .def("dims", [](const P& p, TensorId id) { return p.dims(id); })
-      .def("dtype", [](const P& p, TensorId id) { return p.program.spec(id).dtype == DType::int64 ? "int64" : "float32"; })
-      .def("input", [](P& p, Dims dims, const std::string& dtype) {
-        p.inputs.push_back(p.program.input(std::move(dims), dtype == "int64" ? DType::int64 : DType::float32));
-        return p.inputs.back();
-      }, "dims"_a, "dtype"_a = "float32")
-      .def("finish", [](P& p, const std::vector<TensorId>& outputs) {
-        p.outputs = outputs;
-        p.program.finish(outputs);
-      })
+      .def("dtype",
+           [](const P& p, TensorId id) { return p.program.spec(id).dtype == DType::int64 ? "int64" : "float32"; })
+      .def(
+          "input",
+          [](P& p, Dims dims, const std::string& dtype) {
+            p.inputs.push_back(p.program.input(std::move(dims), dtype == "int64" ? DType::int64 : DType::float32));
+            return p.inputs.back();
+          },
+          "dims"_a, "dtype"_a = "float32")
+      .def("finish",
+           [](P& p, const std::vector<TensorId>& outputs) {
+             p.outputs = outputs;
+             p.program.finish(outputs);
+           })
       .def("run", &P::run, "inputs"_a, "outputs"_a, "threads"_a)
       .def("profile", &P::profile, "inputs"_a, "outputs"_a, "threads"_a, "repeats"_a)
       .def("steps", [](const P& p) { return p.program.steps(); })
-      .def("memory", [](const P& p) {
-        return py::dict("arena"_a = p.program.arena_bytes(), "scratch"_a = p.program.scratch_bytes(), "weights"_a = p.program.weight_bytes());
-      }, "Bytes: activations, scratch of each thread, packed parameters.");
+      .def(
+          "memory",
+          [](const P& p) {
+            return py::dict("arena"_a = p.program.arena_bytes(), "scratch"_a = p.program.scratch_bytes(),
+                            "weights"_a = p.program.weight_bytes());
+          },
+          "Bytes: activations, scratch of each thread, packed parameters.");
 
-  program.def("conv2d", [](P& p, TensorId x, const Floats& weight, const std::optional<Floats>& bias, Pair stride, Padding padding,
-                           Pair dilation, int64_t groups, TensorId residual, const std::string& activation, float parameter) {
-    const Conv2dShape s = conv2d_shape(p.dims(x), dims_of(weight), stride, padding, dilation, groups);
-    expect_size("conv2d bias", bias, s.OC);
-    if (residual >= 0 && p.dims(residual) != s.y_dims()) {
-      throw ShapeError("conv2d: expected residual of shape " + to_string(s.y_dims()) + ", got " + to_string(p.dims(residual)));
-    }
-    return p.backend().conv2d(p.program, x, s, weight.data(), data_or_null(bias), residual, activation_spec(activation, parameter));
-  }, "x"_a, "weight"_a, "bias"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "residual"_a, "activation"_a, "parameter"_a);
-  program.def("conv_transpose2d", [](P& p, TensorId x, const Floats& weight, const std::optional<Floats>& bias, Pair stride,
-                                     Padding padding, Pair output_padding, Pair dilation, int64_t groups, TensorId residual,
-                                     const std::string& activation, float parameter) {
-    const Conv2dShape s = conv_transpose2d_shape(p.dims(x), dims_of(weight), stride, padding, output_padding, dilation, groups);
-    expect_size("conv_transpose2d bias", bias, s.OC);
-    if (residual >= 0 && p.dims(residual) != s.y_dims()) {
-      throw ShapeError("conv_transpose2d: expected residual of shape " + to_string(s.y_dims()) + ", got " + to_string(p.dims(residual)));
-    }
-    return p.backend().conv2d(p.program, x, s, weight.data(), data_or_null(bias), residual, activation_spec(activation, parameter));
-  }, "x"_a, "weight"_a, "bias"_a, "stride"_a, "padding"_a, "output_padding"_a, "dilation"_a, "groups"_a, "residual"_a, "activation"_a,
-     "parameter"_a);
-  program.def("linear", [](P& p, TensorId x, const Floats& weight, const std::optional<Floats>& bias, const std::string& activation,
-                           float parameter) {
-    const Dims y = linear_dims(p.dims(x), dims_of(weight));
-    expect_size("linear bias", bias, weight.shape(0));
-    int64_t rows = 1;
-    for (size_t d = 0; d + 1 < y.size(); ++d) rows *= y[d];
-    const GemmShape s{rows, weight.shape(0), weight.shape(1)};
-    const TensorId flat = p.program.reshaped(x, {s.M, s.K});
-    const TensorId result = p.backend().linear(p.program, flat, s, weight.data(), data_or_null(bias), activation_spec(activation, parameter));
-    return p.program.reshaped(result, y);
-  }, "x"_a, "weight"_a, "bias"_a, "activation"_a, "parameter"_a);
-  program.def("gemm", [](P& p, TensorId a, TensorId b, TensorId c, float alpha, float beta, bool trans_a, bool trans_b,
-                         const std::string& activation, float parameter) {
-    const GemmShape s = gemm_shape(p.dims(a), p.dims(b), trans_a, trans_b);
-    const bool c_is_row = c >= 0 && (p.dims(c) == Dims{s.N} || (p.dims(c) == Dims{1, s.N} && s.M != 1));
-    if (c >= 0 && !c_is_row && p.dims(c) != Dims{s.M, s.N}) {
-      throw ShapeError("gemm: expected c of shape " + to_string({s.M, s.N}) + " or " + to_string({s.N}) + ", got " + to_string(p.dims(c)));
-    }
-    return p.backend().gemm(p.program, a, b, c, s, alpha, beta, trans_a, trans_b, c_is_row, activation_spec(activation, parameter));
-  }, "a"_a, "b"_a, "c"_a, "alpha"_a, "beta"_a, "trans_a"_a, "trans_b"_a, "activation"_a, "parameter"_a);
-  program.def("max_pool2d", [](P& p, TensorId x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode,
-                               bool with_indices) {
-    const Pool2dShape s = pool2d_shape("max_pool2d", p.dims(x), kernel, stride, padding, dilation, ceil_mode);
-    return p.backend().max_pool2d(p.program, x, s, with_indices);
-  }, "x"_a, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a, "ceil_mode"_a, "with_indices"_a);
+  program.def(
+      "conv2d",
+      [](P& p, TensorId x, const Floats& weight, const std::optional<Floats>& bias, Pair stride, Padding padding,
+         Pair dilation, int64_t groups, TensorId residual, const std::string& activation, float parameter) {
+        const Conv2dShape s = conv2d_shape(p.dims(x), dims_of(weight), stride, padding, dilation, groups);
+        expect_size("conv2d bias", bias, s.OC);
+        if (residual >= 0 && p.dims(residual) != s.y_dims()) {
+          throw ShapeError("conv2d: expected residual of shape " + to_string(s.y_dims()) + ", got " +
+                           to_string(p.dims(residual)));
+        }
+        return p.backend().conv2d(p.program, x, s, weight.data(), data_or_null(bias), residual,
+                                  activation_spec(activation, parameter));
+      },
+      "x"_a, "weight"_a, "bias"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "residual"_a, "activation"_a,
+      "parameter"_a);
+  program.def(
+      "conv_transpose2d",
+      [](P& p, TensorId x, const Floats& weight, const std::optional<Floats>& bias, Pair stride, Padding padding,
+         Pair output_padding, Pair dilation, int64_t groups, TensorId residual, const std::string& activation,
+         float parameter) {
+        const Conv2dShape s =
+            conv_transpose2d_shape(p.dims(x), dims_of(weight), stride, padding, output_padding, dilation, groups);
+        expect_size("conv_transpose2d bias", bias, s.OC);
+        if (residual >= 0 && p.dims(residual) != s.y_dims()) {
+          throw ShapeError("conv_transpose2d: expected residual of shape " + to_string(s.y_dims()) + ", got " +
+                           to_string(p.dims(residual)));
+        }
+        return p.backend().conv2d(p.program, x, s, weight.data(), data_or_null(bias), residual,
+                                  activation_spec(activation, parameter));
+      },
+      "x"_a, "weight"_a, "bias"_a, "stride"_a, "padding"_a, "output_padding"_a, "dilation"_a, "groups"_a, "residual"_a,
+      "activation"_a, "parameter"_a);
+  program.def(
+      "linear",
+      [](P& p, TensorId x, const Floats& weight, const std::optional<Floats>& bias, const std::string& activation,
+         float parameter) {
+        const Dims y = linear_dims(p.dims(x), dims_of(weight));
+        expect_size("linear bias", bias, weight.shape(0));
+        int64_t rows = 1;
+        for (size_t d = 0; d + 1 < y.size(); ++d) rows *= y[d];
+        const GemmShape s{rows, weight.shape(0), weight.shape(1)};
+        const TensorId flat = p.program.reshaped(x, {s.M, s.K});
+        const TensorId result = p.backend().linear(p.program, flat, s, weight.data(), data_or_null(bias),
+                                                   activation_spec(activation, parameter));
+        return p.program.reshaped(result, y);
+      },
+      "x"_a, "weight"_a, "bias"_a, "activation"_a, "parameter"_a);
+  program.def(
+      "gemm",
+      [](P& p, TensorId a, TensorId b, TensorId c, float alpha, float beta, bool trans_a, bool trans_b,
+         const std::string& activation, float parameter) {
+        const GemmShape s = gemm_shape(p.dims(a), p.dims(b), trans_a, trans_b);
+        const bool c_is_row = c >= 0 && (p.dims(c) == Dims{s.N} || (p.dims(c) == Dims{1, s.N} && s.M != 1));
+        if (c >= 0 && !c_is_row && p.dims(c) != Dims{s.M, s.N}) {
+          throw ShapeError("gemm: expected c of shape " + to_string({s.M, s.N}) + " or " + to_string({s.N}) + ", got " +
+                           to_string(p.dims(c)));
+        }
+        return p.backend().gemm(p.program, a, b, c, s, alpha, beta, trans_a, trans_b, c_is_row,
+                                activation_spec(activation, parameter));
+      },
+      "a"_a, "b"_a, "c"_a, "alpha"_a, "beta"_a, "trans_a"_a, "trans_b"_a, "activation"_a, "parameter"_a);
+  program.def(
+      "max_pool2d",
+      [](P& p, TensorId x, Pair kernel, Pair stride, Padding padding, Pair dilation, bool ceil_mode,
+         bool with_indices) {
+        const Pool2dShape s = pool2d_shape("max_pool2d", p.dims(x), kernel, stride, padding, dilation, ceil_mode);
+        return p.backend().max_pool2d(p.program, x, s, with_indices);
+      },
+      "x"_a, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a, "ceil_mode"_a, "with_indices"_a);
   program.def("global_max_pool2d", [](P& p, TensorId x) { return p.backend().global_max_pool2d(p.program, x); });
-  program.def("avg_pool2d", [](P& p, TensorId x, std::vector<int64_t> begin_h, std::vector<int64_t> end_h, std::vector<int64_t> count_h,
-                               std::vector<int64_t> begin_w, std::vector<int64_t> end_w, std::vector<int64_t> count_w, int64_t divisor) {
-    return p.backend().avg_pool2d(p.program, x, {std::move(begin_h), std::move(end_h), std::move(count_h), std::move(begin_w),
-                                                 std::move(end_w), std::move(count_w), divisor});
-  }, "x"_a, "begin_h"_a, "end_h"_a, "count_h"_a, "begin_w"_a, "end_w"_a, "count_w"_a, "divisor"_a);
-  program.def("max_unpool2d", [](P& p, TensorId x, TensorId indices, const Dims& y) {
-    if (p.dims(indices) != p.dims(x)) {
-      throw ShapeError("max_unpool2d: expected indices of x's shape " + to_string(p.dims(x)) + ", got " + to_string(p.dims(indices)));
-    }
-    return p.backend().max_unpool2d(p.program, x, indices, y);
-  }, "x"_a, "indices"_a, "y"_a);
-  program.def("activation", [](P& p, TensorId x, const std::string& name, float parameter) {
-    return p.backend().activation(p.program, x, activation_spec(name, parameter));
-  }, "x"_a, "name"_a, "parameter"_a);
-  program.def("prelu", [](P& p, TensorId x, const Floats& slope) {
-    if (slope.size() != 1 && (p.dims(x).size() < 2 || slope.size() != p.dims(x)[1])) {
-      throw ShapeError("prelu: expected one weight or one for each channel of x " + to_string(p.dims(x)) + ", got " + to_string(dims_of(slope)));
-    }
-    return p.backend().prelu(p.program, x, slope.data(), slope.size());
-  }, "x"_a, "slope"_a);
-  program.def("channel_affine", [](P& p, TensorId x, const Floats& scale, const Floats& shift, const std::string& activation, float parameter) {
-    expect_size("batch_norm scale", scale, p.dims(x).at(1));
-    expect_size("batch_norm shift", shift, p.dims(x).at(1));
-    return p.backend().channel_affine(p.program, x, scale.data(), shift.data(), activation_spec(activation, parameter));
-  }, "x"_a, "scale"_a, "shift"_a, "activation"_a, "parameter"_a);
-  program.def("binary", [](P& p, const std::string& op, TensorId x, TensorId y, const std::string& activation, float parameter) {
-    return p.backend().binary(p.program, op == "add" ? Binary::add : Binary::mul, x, y, activation_spec(activation, parameter));
-  }, "op"_a, "x"_a, "y"_a, "activation"_a, "parameter"_a);
-  program.def("local_response_norm", [](P& p, TensorId x, int64_t before, int64_t after, float alpha, float beta, float k) {
-    return p.backend().local_response_norm(p.program, x, before, after, alpha, beta, k);
-  }, "x"_a, "before"_a, "after"_a, "alpha"_a, "beta"_a, "k"_a);
-  program.def("softmax", [](P& p, TensorId x, int64_t dim, bool log) {
-    return p.backend().softmax(p.program, x, normalized_dim("softmax", dim, p.dims(x).size()), log);
-  }, "x"_a, "dim"_a, "log"_a);
-  program.def("concat", [](P& p, const std::vector<TensorId>& parts, int64_t dim) {
-    return p.backend().concat(p.program, parts, normalized_dim("concat", dim, p.dims(parts.at(0)).size()));
-  }, "parts"_a, "dim"_a);
-  program.def("resample2d", [](P& p, TensorId x, std::vector<int64_t> low_h, std::vector<int64_t> high_h, std::vector<int64_t> low_w,
-                               std::vector<int64_t> high_w, std::vector<float> weight_h, std::vector<float> weight_w, float constant) {
-    return p.backend().resample2d(p.program, x, {std::move(low_h), std::move(high_h), std::move(low_w), std::move(high_w),
-                                                 std::move(weight_h), std::move(weight_w), constant});
-  }, "x"_a, "low_h"_a, "high_h"_a, "low_w"_a, "high_w"_a, "weight_h"_a, "weight_w"_a, "constant"_a);
-  program.def("pixel_shuffle", [](P& p, TensorId x, int64_t factor) { return p.backend().pixel_shuffle(p.program, x, factor); });
-  program.def("reshape", [](P& p, TensorId x, Dims dims) {
-    if (element_count(dims, "reshape") != element_count(p.dims(x), "reshape")) {
-      throw ShapeError("reshape: " + to_string(p.dims(x)) + " does not hold the elements of " + to_string(dims));
-    }
-    return p.program.reshaped(x, std::move(dims));
-  }, "x"_a, "dims"_a);
+  program.def(
+      "avg_pool2d",
+      [](P& p, TensorId x, std::vector<int64_t> begin_h, std::vector<int64_t> end_h, std::vector<int64_t> count_h,
+         std::vector<int64_t> begin_w, std::vector<int64_t> end_w, std::vector<int64_t> count_w, int64_t divisor) {
+        return p.backend().avg_pool2d(p.program, x,
+                                      {std::move(begin_h), std::move(end_h), std::move(count_h), std::move(begin_w),
+                                       std::move(end_w), std::move(count_w), divisor});
+      },
+      "x"_a, "begin_h"_a, "end_h"_a, "count_h"_a, "begin_w"_a, "end_w"_a, "count_w"_a, "divisor"_a);
+  program.def(
+      "max_unpool2d",
+      [](P& p, TensorId x, TensorId indices, const Dims& y) {
+        if (p.dims(indices) != p.dims(x)) {
+          throw ShapeError("max_unpool2d: expected indices of x's shape " + to_string(p.dims(x)) + ", got " +
+                           to_string(p.dims(indices)));
+        }
+        return p.backend().max_unpool2d(p.program, x, indices, y);
+      },
+      "x"_a, "indices"_a, "y"_a);
+  program.def(
+      "activation",
+      [](P& p, TensorId x, const std::string& name, float parameter) {
+        return p.backend().activation(p.program, x, activation_spec(name, parameter));
+      },
+      "x"_a, "name"_a, "parameter"_a);
+  program.def(
+      "prelu",
+      [](P& p, TensorId x, const Floats& slope) {
+        if (slope.size() != 1 && (p.dims(x).size() < 2 || slope.size() != p.dims(x)[1])) {
+          throw ShapeError("prelu: expected one weight or one for each channel of x " + to_string(p.dims(x)) +
+                           ", got " + to_string(dims_of(slope)));
+        }
+        return p.backend().prelu(p.program, x, slope.data(), slope.size());
+      },
+      "x"_a, "slope"_a);
+  program.def(
+      "channel_affine",
+      [](P& p, TensorId x, const Floats& scale, const Floats& shift, const std::string& activation, float parameter) {
+        expect_size("batch_norm scale", scale, p.dims(x).at(1));
+        expect_size("batch_norm shift", shift, p.dims(x).at(1));
+        return p.backend().channel_affine(p.program, x, scale.data(), shift.data(),
+                                          activation_spec(activation, parameter));
+      },
+      "x"_a, "scale"_a, "shift"_a, "activation"_a, "parameter"_a);
+  program.def(
+      "binary",
+      [](P& p, const std::string& op, TensorId x, TensorId y, const std::string& activation, float parameter) {
+        return p.backend().binary(p.program, op == "add" ? Binary::add : Binary::mul, x, y,
+                                  activation_spec(activation, parameter));
+      },
+      "op"_a, "x"_a, "y"_a, "activation"_a, "parameter"_a);
+  program.def(
+      "local_response_norm",
+      [](P& p, TensorId x, int64_t before, int64_t after, float alpha, float beta, float k) {
+        return p.backend().local_response_norm(p.program, x, before, after, alpha, beta, k);
+      },
+      "x"_a, "before"_a, "after"_a, "alpha"_a, "beta"_a, "k"_a);
+  program.def(
+      "softmax",
+      [](P& p, TensorId x, int64_t dim, bool log) {
+        return p.backend().softmax(p.program, x, normalized_dim("softmax", dim, p.dims(x).size()), log);
+      },
+      "x"_a, "dim"_a, "log"_a);
+  program.def(
+      "concat",
+      [](P& p, const std::vector<TensorId>& parts, int64_t dim) {
+        return p.backend().concat(p.program, parts, normalized_dim("concat", dim, p.dims(parts.at(0)).size()));
+      },
+      "parts"_a, "dim"_a);
+  program.def(
+      "resample2d",
+      [](P& p, TensorId x, std::vector<int64_t> low_h, std::vector<int64_t> high_h, std::vector<int64_t> low_w,
+         std::vector<int64_t> high_w, std::vector<float> weight_h, std::vector<float> weight_w, float constant) {
+        return p.backend().resample2d(p.program, x,
+                                      {std::move(low_h), std::move(high_h), std::move(low_w), std::move(high_w),
+                                       std::move(weight_h), std::move(weight_w), constant});
+      },
+      "x"_a, "low_h"_a, "high_h"_a, "low_w"_a, "high_w"_a, "weight_h"_a, "weight_w"_a, "constant"_a);
+  program.def("pixel_shuffle",
+              [](P& p, TensorId x, int64_t factor) { return p.backend().pixel_shuffle(p.program, x, factor); });
+  program.def(
+      "reshape",
+      [](P& p, TensorId x, Dims dims) {
+        if (element_count(dims, "reshape") != element_count(p.dims(x), "reshape")) {
+          throw ShapeError("reshape: " + to_string(p.dims(x)) + " does not hold the elements of " + to_string(dims));
+        }
+        return p.program.reshaped(x, std::move(dims));
+      },
+      "x"_a, "dims"_a);
 }
 
 }  // namespace
@@ -268,33 +362,46 @@ PYBIND11_MODULE(_core, m) {
   py::register_exception<DeviceError>(m, "DeviceError", PyExc_RuntimeError);
   define_shapes(m);
   define_program(m);
-  m.def("build_info", [] {
-    py::dict info("compiler"_a = TESELA_COMPILER, "build_type"_a = TESELA_BUILD_TYPE, "isas"_a = cpu::built_isas(), "cuda"_a = false);
+  m.def(
+      "build_info",
+      [] {
+        py::dict info("compiler"_a = TESELA_COMPILER, "build_type"_a = TESELA_BUILD_TYPE, "isas"_a = cpu::built_isas(),
+                      "cuda"_a = false);
 #ifdef TESELA_HAVE_CUDA
-    info["cuda"] = true;
-    info["nvcc"] = TESELA_NVCC;
-    info["nvcc_version"] = TESELA_NVCC_VERSION;
-    info["cuda_architectures"] = py::str(TESELA_CUDA_ARCHITECTURES).attr("split")();
+        info["cuda"] = true;
+        info["nvcc"] = TESELA_NVCC;
+        info["nvcc_version"] = TESELA_NVCC_VERSION;
+        info["cuda_architectures"] = py::str(TESELA_CUDA_ARCHITECTURES).attr("split")();
 #endif
-    return info;
-  }, "What this build contains.");
+        return info;
+      },
+      "What this build contains.");
 #ifdef TESELA_HAVE_EMULATOR
   m.def("run_faulty", &emulator::run_faulty, "name"_a, "Runs a kernel with a known fault on the emulator: for tests.");
 #endif
   m.def("devices", &devices, "Devices that this build can use.");
-  m.def("supported_isas", &cpu::supported_isas, "Instruction sets of this machine that tesela has kernels for, narrowest first.");
+  m.def("supported_isas", &cpu::supported_isas,
+        "Instruction sets of this machine that tesela has kernels for, narrowest first.");
   m.def("selected_isa", &cpu::selected_isa, "The instruction set that new programs use.");
-  m.def("set_max_isa", [](const py::object& isa) {
-    if (!py::isinstance<py::str>(isa)) throw py::type_error(std::string("max_isa: expected a string, got ") + std::string(py::repr(isa)));
-    cpu::set_max_isa(isa.cast<std::string>());
-  }, "isa"_a);
+  m.def(
+      "set_max_isa",
+      [](const py::object& isa) {
+        if (!py::isinstance<py::str>(isa))
+          throw py::type_error(std::string("max_isa: expected a string, got ") + std::string(py::repr(isa)));
+        cpu::set_max_isa(isa.cast<std::string>());
+      },
+      "isa"_a);
   m.def("available_threads", &available_threads, "CPUs this process may use: affinity mask and cgroup quota.");
   m.def("num_threads", &num_threads);
-  m.def("set_num_threads", [](int64_t threads) {
-    constexpr int64_t most = 4096;
-    if (threads < 0 || threads > most) {
-      throw ShapeError("set_num_threads: expected threads from 0 to " + std::to_string(most) + ", got " + std::to_string(threads));
-    }
-    set_num_threads(static_cast<int>(threads));
-  }, "threads"_a);
+  m.def(
+      "set_num_threads",
+      [](int64_t threads) {
+        constexpr int64_t most = 4096;
+        if (threads < 0 || threads > most) {
+          throw ShapeError("set_num_threads: expected threads from 0 to " + std::to_string(most) + ", got " +
+                           std::to_string(threads));
+        }
+        set_num_threads(static_cast<int>(threads));
+      },
+      "threads"_a);
 }

@@ -25,10 +25,10 @@ struct Operand {
 
 // What the device lends to a step while it runs.
 struct Execution {
-  Team* team = nullptr;        // CPU
-  char* scratch = nullptr;     // CPU: scratch_stride bytes for each worker, 64-byte aligned
+  Team* team = nullptr;     // CPU
+  char* scratch = nullptr;  // CPU: scratch_stride bytes for each worker, 64-byte aligned
   size_t scratch_stride = 0;
-  void* stream = nullptr;      // CUDA: the caller's stream
+  void* stream = nullptr;  // CUDA: the caller's stream
 
   float* scratch_of(int worker) const {
     return reinterpret_cast<float*>(scratch + static_cast<size_t>(worker) * scratch_stride);

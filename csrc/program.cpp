@@ -21,7 +21,7 @@ struct Program::Context {
   size_t arena_bytes;
   char* scratch = nullptr;
   size_t scratch_bytes = 0;
-  std::vector<Operand> operands;                 // of every tensor
+  std::vector<Operand> operands;                      // of every tensor
   std::vector<std::vector<Operand>> inputs, outputs;  // of every step
 
   Context(const Backend& b, size_t bytes)
@@ -175,9 +175,10 @@ void Program::place() {
     }
     tensors_[id].arena_offset = offset;
     arena_bytes_ = std::max(arena_bytes_, offset + bytes);
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), id,
-                                   [&](TensorId a, TensorId b) { return tensors_[a].arena_offset < tensors_[b].arena_offset; }),
-                  id);
+    placed.insert(
+        std::upper_bound(placed.begin(), placed.end(), id,
+                         [&](TensorId a, TensorId b) { return tensors_[a].arena_offset < tensors_[b].arena_offset; }),
+        id);
   }
   if (backend_.memory_is_host()) return;
   for (const auto* ids : {&inputs_, &outputs_}) {  // the device's copies of the caller's arrays
@@ -273,7 +274,8 @@ void Program::bind(Context& context, const std::vector<const void*>& inputs, con
   }
   for (size_t s = 0; s < steps_.size(); ++s) {
     for (size_t i = 0; i < steps_[s].inputs.size(); ++i) context.inputs[s][i] = context.operands[steps_[s].inputs[i]];
-    for (size_t i = 0; i < steps_[s].outputs.size(); ++i) context.outputs[s][i] = context.operands[steps_[s].outputs[i]];
+    for (size_t i = 0; i < steps_[s].outputs.size(); ++i)
+      context.outputs[s][i] = context.operands[steps_[s].outputs[i]];
   }
 }
 
@@ -290,8 +292,8 @@ std::vector<StepReport> Program::profile(const std::vector<const void*>& inputs,
   return reports;
 }
 
-void Program::repeat(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads, int repeats,
-                     std::vector<double>* seconds) {
+void Program::repeat(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads,
+                     int repeats, std::vector<double>* seconds) {
   if (!finished_) throw std::logic_error("program: run() before finish()");
   if (inputs.size() != inputs_.size() || outputs.size() != outputs_.size()) {
     throw ShapeError("program: expected " + std::to_string(inputs_.size()) + " inputs and " +

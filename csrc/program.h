@@ -54,8 +54,8 @@ class Program {
   // inputs and outputs: dense plain buffers in the order of input() and finish().
   void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads);
   // Runs `repeats` times and reports the fastest time of each step.
-  std::vector<StepReport> profile(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads,
-                                  int repeats);
+  std::vector<StepReport> profile(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
+                                  int threads, int repeats);
 
   std::vector<StepReport> steps() const;  // seconds = 0
   size_t arena_bytes() const { return arena_bytes_; }
@@ -67,11 +67,11 @@ class Program {
   struct Tensor {
     TensorSpec spec;
     Home home = Home::arena;
-    int index = -1;             // input or output: position in run()'s lists
-    TensorId storage = -1;      // arena: the tensor whose memory this one lies in, itself as a rule
-    int64_t element_offset = 0; // inside `storage`
-    size_t arena_offset = 0;    // bytes; of storage owners
-    TensorId converted = -1;    // the same elements in the other layout, once asked for
+    int index = -1;              // input or output: position in run()'s lists
+    TensorId storage = -1;       // arena: the tensor whose memory this one lies in, itself as a rule
+    int64_t element_offset = 0;  // inside `storage`
+    size_t arena_offset = 0;     // bytes; of storage owners
+    TensorId converted = -1;     // the same elements in the other layout, once asked for
   };
   struct Step {
     std::string name, op;

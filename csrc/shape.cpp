@@ -12,7 +12,9 @@ constexpr int64_t largest_extent = int64_t{1} << 31;
 
 std::string text(int64_t value) { return std::to_string(value); }
 std::string text(Pair p) { return to_string({p[0], p[1]}); }
-std::string text(Padding p) { return std::string("(").append(text(Pair{p[0], p[1]})) + ", " + text(Pair{p[2], p[3]}) + ")"; }
+std::string text(Padding p) {
+  return std::string("(").append(text(Pair{p[0], p[1]})) + ", " + text(Pair{p[2], p[3]}) + ")";
+}
 
 void check_rank(const std::string& op, const std::string& operand, const Dims& dims, size_t rank, const char* layout) {
   if (dims.size() != rank) {
@@ -33,7 +35,8 @@ void check_positive(const std::string& op, const char* parameter, Pair value) {
 void check_padding(const std::string& op, Padding padding) {
   for (int64_t side : padding) {
     if (side < 0) fail(op + ": expected padding of at least 0, got " + text(padding));
-    if (side > largest_extent) fail(op + ": expected padding of at most " + text(largest_extent) + ", got " + text(padding));
+    if (side > largest_extent)
+      fail(op + ": expected padding of at most " + text(largest_extent) + ", got " + text(padding));
   }
 }
 
@@ -55,15 +58,18 @@ int64_t dilated(const std::string& op, int64_t kernel, int64_t dilation) {
 void check_groups(const std::string& op, int64_t groups, int64_t channels, const char* which) {
   if (groups < 1) fail(op + ": expected groups of at least 1, got " + text(groups));
   if (channels % groups != 0) {
-    fail(op + ": groups must divide the " + which + " channels: " + text(channels) + " channels, " + text(groups) + " groups");
+    fail(op + ": groups must divide the " + which + " channels: " + text(channels) + " channels, " + text(groups) +
+         " groups");
   }
 }
 
 void check_output(const std::string& op, const Dims& x, int64_t oh, int64_t ow, const std::string& reason) {
   if (oh < 1 || ow < 1) {
-    fail(op + ": the output would be " + text(oh) + " x " + text(ow) + " for input " + to_string(x) + " with " + reason);
+    fail(op + ": the output would be " + text(oh) + " x " + text(ow) + " for input " + to_string(x) + " with " +
+         reason);
   }
-  if (oh > largest_extent || ow > largest_extent) fail(op + ": the output of " + text(oh) + " x " + text(ow) + " is too large");
+  if (oh > largest_extent || ow > largest_extent)
+    fail(op + ": the output of " + text(oh) + " x " + text(ow) + " is too large");
 }
 
 }  // namespace
@@ -82,7 +88,8 @@ int64_t element_count(const Dims& dims, const std::string& what) {
   int64_t count = 1;
   for (int64_t size : dims) count = checked_multiply(count, size, what + " of shape " + to_string(dims));
   // 8-byte elements, blocked channels and rounding must still be addressable.
-  if (count > std::numeric_limits<int64_t>::max() / 256) fail(what + " of shape " + to_string(dims) + ": size overflows 64 bits");
+  if (count > std::numeric_limits<int64_t>::max() / 256)
+    fail(what + " of shape " + to_string(dims) + ": size overflows 64 bits");
   return count;
 }
 
@@ -91,7 +98,8 @@ double Conv2dShape::flops() const {
   return 2.0 * N * pixels * KH * KW * (static_cast<double>(IC) / G) * OC;
 }
 
-Conv2dShape conv2d_shape(const Dims& x, const Dims& weight, Pair stride, Padding padding, Pair dilation, int64_t groups) {
+Conv2dShape conv2d_shape(const Dims& x, const Dims& weight, Pair stride, Padding padding, Pair dilation,
+                         int64_t groups) {
   const std::string op = "conv2d";
   check_rank(op, "x", x, 4, "(N, C, H, W)");
   check_rank(op, "weight", weight, 4, "(OC, C/groups, KH, KW)");
@@ -101,7 +109,8 @@ Conv2dShape conv2d_shape(const Dims& x, const Dims& weight, Pair stride, Padding
   check_positive(op, "kernel size", {weight[2], weight[3]});
   check_groups(op, groups, x[1], "input");
   check_groups(op, groups, weight[0], "output");
-  if (weight[0] < 1 || x[1] < 1) fail(op + ": expected at least one channel, got x " + to_string(x) + ", weight " + to_string(weight));
+  if (weight[0] < 1 || x[1] < 1)
+    fail(op + ": expected at least one channel, got x " + to_string(x) + ", weight " + to_string(weight));
   if (weight[1] != x[1] / groups) {
     fail(op + ": weight of shape " + to_string(weight) + " with groups=" + text(groups) + " takes " +
          text(weight[1] * groups) + " input channels, x of shape " + to_string(x) + " has " + text(x[1]));
@@ -114,7 +123,8 @@ Conv2dShape conv2d_shape(const Dims& x, const Dims& weight, Pair stride, Padding
   const int64_t room_w = s.IW + s.PL + s.PR - dilated(op, s.KW, s.DW);
   s.OH = room_h < 0 ? 0 : room_h / s.SH + 1;
   s.OW = room_w < 0 ? 0 : room_w / s.SW + 1;
-  check_output(op, x, s.OH, s.OW, "kernel " + text(Pair{s.KH, s.KW}) + ", dilation " + text(dilation) + ", padding " + text(padding));
+  check_output(op, x, s.OH, s.OW,
+               "kernel " + text(Pair{s.KH, s.KW}) + ", dilation " + text(dilation) + ", padding " + text(padding));
   element_count(s.y_dims(), "conv2d output");
   return s;
 }
@@ -129,15 +139,16 @@ Conv2dShape conv_transpose2d_shape(const Dims& x, const Dims& weight, Pair strid
   check_padding(op, padding);
   check_positive(op, "kernel size", {weight[2], weight[3]});
   check_groups(op, groups, x[1], "input");
-  if (weight[1] < 1 || x[1] < 1) fail(op + ": expected at least one channel, got x " + to_string(x) + ", weight " + to_string(weight));
+  if (weight[1] < 1 || x[1] < 1)
+    fail(op + ": expected at least one channel, got x " + to_string(x) + ", weight " + to_string(weight));
   if (weight[0] != x[1]) {
     fail(op + ": weight of shape " + to_string(weight) + " takes " + text(weight[0]) + " input channels, x of shape " +
          to_string(x) + " has " + text(x[1]));
   }
   for (int i = 0; i < 2; ++i) {
     if (output_padding[i] < 0 || output_padding[i] >= std::max(stride[i], dilation[i])) {
-      fail(op + ": expected output_padding of at least 0 and below the stride or dilation, got " + text(output_padding) +
-           " with stride " + text(stride) + ", dilation " + text(dilation));
+      fail(op + ": expected output_padding of at least 0 and below the stride or dilation, got " +
+           text(output_padding) + " with stride " + text(stride) + ", dilation " + text(dilation));
     }
   }
   if (x[2] < 1 || x[3] < 1) fail(op + ": expected x with at least one pixel, got " + to_string(x));
@@ -149,7 +160,8 @@ Conv2dShape conv_transpose2d_shape(const Dims& x, const Dims& weight, Pair strid
   s.PT = padding[0], s.PB = padding[1], s.PL = padding[2], s.PR = padding[3];
   s.OH = checked_multiply(s.IH - 1, s.SH, op) - s.PT - s.PB + dilated(op, s.KH, s.DH) + output_padding[0];
   s.OW = checked_multiply(s.IW - 1, s.SW, op) - s.PL - s.PR + dilated(op, s.KW, s.DW) + output_padding[1];
-  check_output(op, x, s.OH, s.OW, "kernel " + text(Pair{s.KH, s.KW}) + ", stride " + text(stride) + ", padding " + text(padding));
+  check_output(op, x, s.OH, s.OW,
+               "kernel " + text(Pair{s.KH, s.KW}) + ", stride " + text(stride) + ", padding " + text(padding));
   element_count(s.y_dims(), "conv_transpose2d output");
   return s;
 }
@@ -167,8 +179,8 @@ Pool2dShape pool2d_shape(const std::string& op, const Dims& x, Pair kernel, Pair
   s.PT = padding[0], s.PB = padding[1], s.PL = padding[2], s.PR = padding[3];
   const int64_t extent_h = dilated(op, s.KH, s.DH), extent_w = dilated(op, s.KW, s.DW);
   if (s.PT >= extent_h || s.PB >= extent_h || s.PL >= extent_w || s.PR >= extent_w) {
-    fail(op + ": padding " + text(padding) + " must be smaller than the kernel's extent " + text(Pair{extent_h, extent_w}) +
-         ", or a window would hold no input");
+    fail(op + ": padding " + text(padding) + " must be smaller than the kernel's extent " +
+         text(Pair{extent_h, extent_w}) + ", or a window would hold no input");
   }
   const auto windows = [&](int64_t input, int64_t before, int64_t after, int64_t extent, int64_t step) -> int64_t {
     const int64_t room = input + before + after - extent;
@@ -180,7 +192,8 @@ Pool2dShape pool2d_shape(const std::string& op, const Dims& x, Pair kernel, Pair
   };
   s.OH = windows(s.IH, s.PT, s.PB, extent_h, s.SH);
   s.OW = windows(s.IW, s.PL, s.PR, extent_w, s.SW);
-  check_output(op, x, s.OH, s.OW, "kernel " + text(kernel) + ", dilation " + text(dilation) + ", padding " + text(padding));
+  check_output(op, x, s.OH, s.OW,
+               "kernel " + text(kernel) + ", dilation " + text(dilation) + ", padding " + text(padding));
   element_count(s.y_dims(), op + " output");
   return s;
 }
@@ -214,8 +227,9 @@ GemmShape gemm_shape(const Dims& a, const Dims& b, bool trans_a, bool trans_b) {
   GemmShape s{trans_a ? a[1] : a[0], trans_b ? b[0] : b[1], trans_a ? a[0] : a[1]};
   const int64_t k_of_b = trans_b ? b[1] : b[0];
   if (s.K != k_of_b) {
-    fail("gemm: op(a) has " + text(s.K) + " columns and op(b) " + text(k_of_b) + " rows, for a " + to_string(a) + ", b " +
-         to_string(b) + ", trans_a=" + (trans_a ? "True" : "False") + ", trans_b=" + (trans_b ? "True" : "False"));
+    fail("gemm: op(a) has " + text(s.K) + " columns and op(b) " + text(k_of_b) + " rows, for a " + to_string(a) +
+         ", b " + to_string(b) + ", trans_a=" + (trans_a ? "True" : "False") +
+         ", trans_b=" + (trans_b ? "True" : "False"));
   }
   element_count({s.M, s.N}, "gemm output");
   return s;
@@ -227,7 +241,8 @@ Dims linear_dims(const Dims& x, const Dims& weight) {
     fail("linear: weight of shape " + to_string(weight) + " takes " + text(weight[1]) + " features, x of shape " +
          to_string(x) + " has " + (x.empty() ? std::string("none") : text(x.back())));
   }
-  if (weight[0] < 1 || weight[1] < 1) fail("linear: expected at least one feature, got weight of shape " + to_string(weight));
+  if (weight[0] < 1 || weight[1] < 1)
+    fail("linear: expected at least one feature, got weight of shape " + to_string(weight));
   Dims y = x;
   y.back() = weight[0];
   element_count(y, "linear output");
@@ -240,7 +255,8 @@ Dims broadcast_dims(const std::string& op, const Dims& x, const Dims& y) {
   for (size_t i = 0; i < rank; ++i) {
     const int64_t a = i < rank - x.size() ? 1 : x[i - (rank - x.size())];
     const int64_t b = i < rank - y.size() ? 1 : y[i - (rank - y.size())];
-    if (a != b && a != 1 && b != 1) fail(op + ": shapes " + to_string(x) + " and " + to_string(y) + " do not broadcast");
+    if (a != b && a != 1 && b != 1)
+      fail(op + ": shapes " + to_string(x) + " and " + to_string(y) + " do not broadcast");
     result[i] = a == 1 ? b : a;
   }
   element_count(result, op + " output");
@@ -299,7 +315,8 @@ Dims pixel_shuffle_dims(const Dims& x, int64_t factor) {
   check_rank("pixel_shuffle", "x", x, 4, "(N, C, H, W)");
   if (factor < 1 || factor > 65535) fail("pixel_shuffle: expected upscale_factor from 1 to 65535, got " + text(factor));
   if (x[1] % (factor * factor) != 0) {
-    fail("pixel_shuffle: upscale_factor squared (" + text(factor * factor) + ") must divide the " + text(x[1]) + " channels");
+    fail("pixel_shuffle: upscale_factor squared (" + text(factor * factor) + ") must divide the " + text(x[1]) +
+         " channels");
   }
   return {x[0], x[1] / (factor * factor), checked_multiply(x[2], factor, "pixel_shuffle"),
           checked_multiply(x[3], factor, "pixel_shuffle")};

@@ -23,8 +23,8 @@ struct ShapeError : std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
-std::string to_string(const Dims& dims);                              // "(1, 3, 227, 227)"
-int64_t element_count(const Dims& dims, const std::string& what);     // throws when the tensor cannot be addressed
+std::string to_string(const Dims& dims);                           // "(1, 3, 227, 227)"
+int64_t element_count(const Dims& dims, const std::string& what);  // throws when the tensor cannot be addressed
 
 // Convolution and transposed convolution share one description: for the transposed operator I* is still its input and
 // O* its output, S* its (fractional) stride, and weights are (IC, OC/G, KH, KW).
@@ -45,7 +45,8 @@ struct GemmShape {
   double flops() const { return 2.0 * M * N * K; }
 };
 
-Conv2dShape conv2d_shape(const Dims& x, const Dims& weight, Pair stride, Padding padding, Pair dilation, int64_t groups);
+Conv2dShape conv2d_shape(const Dims& x, const Dims& weight, Pair stride, Padding padding, Pair dilation,
+                         int64_t groups);
 Conv2dShape conv_transpose2d_shape(const Dims& x, const Dims& weight, Pair stride, Padding padding, Pair output_padding,
                                    Pair dilation, int64_t groups);
 // `op` names the caller in errors: "max_pool2d" or "avg_pool2d".

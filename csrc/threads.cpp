@@ -134,8 +134,8 @@ Shared& shared_team() {
   if (shared == nullptr) {
     shared = new Shared;
 #if defined(__linux__)
-    static const int registered = pthread_atfork([] { creation.lock(); }, [] { creation.unlock(); },
-                                                 [] { creation.unlock(), shared = nullptr; });
+    static const int registered =
+        pthread_atfork([] { creation.lock(); }, [] { creation.unlock(); }, [] { creation.unlock(), shared = nullptr; });
     (void)registered;
 #endif
   }

@@ -18,7 +18,8 @@ class TaskRef {
  public:
   template <class F>
   TaskRef(const F& f)  // NOLINT: implicit on purpose, like a function argument
-      : object_(&f), call_([](const void* o, int64_t task, int worker) { (*static_cast<const F*>(o))(task, worker); }) {}
+      : object_(&f),
+        call_([](const void* o, int64_t task, int worker) { (*static_cast<const F*>(o))(task, worker); }) {}
   void operator()(int64_t task, int worker) const { call_(object_, task, worker); }
 
  private:
@@ -42,8 +43,8 @@ class Team {
   bool owns_workers_;
 };
 
-int available_threads();        // CPUs this process may use: affinity mask and cgroup quota
-int num_threads();              // set_num_threads, else TESELA_NUM_THREADS, else OMP_NUM_THREADS, else available
+int available_threads();  // CPUs this process may use: affinity mask and cgroup quota
+int num_threads();        // set_num_threads, else TESELA_NUM_THREADS, else OMP_NUM_THREADS, else available
 void set_num_threads(int threads);
 
 }  // namespace tesela

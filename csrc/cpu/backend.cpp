@@ -12,8 +12,8 @@
 
 namespace tesela {
 
-#define TESELA_DECLARE_TABLE(isa) \
-  namespace isa {                 \
+#define TESELA_DECLARE_TABLE(isa)    \
+  namespace isa {                    \
   extern const cpu::Kernels kernels; \
   }
 TESELA_DECLARE_TABLE(generic)

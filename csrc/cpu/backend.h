@@ -16,11 +16,11 @@ namespace tesela::cpu {
 
 // ---------------------------------------------------------------------------------------------- instruction sets
 
-std::vector<std::string> built_isas();          // that this build has kernels for, narrowest first
-std::vector<std::string> supported_isas();      // those that this machine can run; "generic" always
-const char* selected_isa();                     // the widest, unless TESELA_MAX_ISA or set_max_isa() forbids
-void set_max_isa(const std::string& isa);       // "generic" | "avx2" | "avx512"; ShapeError for another name
-const Kernels& kernels();                       // of the selected set
+std::vector<std::string> built_isas();      // that this build has kernels for, narrowest first
+std::vector<std::string> supported_isas();  // those that this machine can run; "generic" always
+const char* selected_isa();                 // the widest, unless TESELA_MAX_ISA or set_max_isa() forbids
+void set_max_isa(const std::string& isa);   // "generic" | "avx2" | "avx512"; ShapeError for another name
+const Kernels& kernels();                   // of the selected set
 
 // ------------------------------------------------------------------------------------------------------- memory
 
@@ -34,7 +34,9 @@ class PackedFloats {
   size_t bytes() const { return count_ * sizeof(float); }
 
  private:
-  struct Free { void operator()(float* p) const; };
+  struct Free {
+    void operator()(float* p) const;
+  };
   std::unique_ptr<float[], Free> data_;
   size_t count_ = 0;
 };
@@ -65,7 +67,8 @@ struct KernelPlan final : Plan {
 };
 
 template <class Args, class Owned, class Kernel, class Bind>
-std::unique_ptr<Plan> make_plan(const char* algorithm, Args args, Owned owned, Kernel* kernel, Bind bind, int64_t tasks) {
+std::unique_ptr<Plan> make_plan(const char* algorithm, Args args, Owned owned, Kernel* kernel, Bind bind,
+                                int64_t tasks) {
   auto plan = std::make_unique<KernelPlan<Args, Owned, Kernel, Bind>>(args, std::move(owned), kernel, bind, tasks);
   plan->algorithm = algorithm;
   return plan;

@@ -14,13 +14,15 @@ void append_tasks(std::vector<ContractionTask>& tasks, int32_t problem, int64_t 
   const int64_t per_unit = ceil_div(unit, task_rows), units = ceil_div(rows, unit);
   // Too few rows for all threads: share out the panels too. Each task then packs the rows for itself.
   const int64_t wanted = 2 * threads;
-  const int64_t parts = std::clamp<int64_t>(wanted / std::max<int64_t>(units * per_unit, 1), 1, std::max<int64_t>(panels / 4, 1));
+  const int64_t parts =
+      std::clamp<int64_t>(wanted / std::max<int64_t>(units * per_unit, 1), 1, std::max<int64_t>(panels / 4, 1));
   for (int64_t part = 0; part < parts; ++part) {
     for (int64_t u = 0; u < units; ++u) {
       const int64_t size = std::min(unit, rows - u * unit), cuts = ceil_div(size, task_rows);
       for (int64_t cut = 0; cut < cuts; ++cut) {
-        tasks.push_back({problem, static_cast<int32_t>(panels * part / parts), static_cast<int32_t>(panels * (part + 1) / parts),
-                         u * unit + size * cut / cuts, u * unit + size * (cut + 1) / cuts});
+        tasks.push_back({problem, static_cast<int32_t>(panels * part / parts),
+                         static_cast<int32_t>(panels * (part + 1) / parts), u * unit + size * cut / cuts,
+                         u * unit + size * (cut + 1) / cuts});
       }
     }
   }

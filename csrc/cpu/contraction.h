@@ -39,8 +39,13 @@ size_t contraction_scratch(int64_t task_rows, int64_t kc);
 inline auto contraction_binding(bool has_residual) {
   return [has_residual](const Operand* inputs, const Operand* outputs, float* scratch) {
     const Operand residual = has_residual ? inputs[1] : Operand{nullptr, 0};
-    return ContractionOperands{inputs[0].floats(),      outputs[0].floats(),   residual.floats(), inputs[0].image_stride,
-                               outputs[0].image_stride, residual.image_stride, scratch};
+    return ContractionOperands{inputs[0].floats(),
+                               outputs[0].floats(),
+                               residual.floats(),
+                               inputs[0].image_stride,
+                               outputs[0].image_stride,
+                               residual.image_stride,
+                               scratch};
   };
 }
 

@@ -8,8 +8,8 @@ namespace {
 using Request = Conv2dRequest;
 
 struct Tap {
-  int32_t h, w;     // offset of the input pixel
-  int64_t kh, kw;   // of the weight
+  int32_t h, w;    // offset of the input pixel
+  int64_t kh, kw;  // of the weight
 };
 
 // Output pixels that see the same taps: all of a convolution, one residue class modulo the stride of a transposed one.
@@ -49,9 +49,10 @@ std::vector<Phase> phases_of(const Conv2dShape& s) {
   return phases;
 }
 
-// One panel of packed weights, (taps, ic_count, 16), from a zeroed `to`: what is left zero are the lanes without a channel
-// and the input channels of other groups.
-void pack_panel(float* to, const Request& r, const std::vector<Tap>& taps, int64_t ic_begin, int64_t ic_count, int64_t panel) {
+// One panel of packed weights, (taps, ic_count, 16), from a zeroed `to`: what is left zero are the lanes without a
+// channel and the input channels of other groups.
+void pack_panel(float* to, const Request& r, const std::vector<Tap>& taps, int64_t ic_begin, int64_t ic_count,
+                int64_t panel) {
   const Conv2dShape& s = r.s;
   const int64_t ics = s.IC / s.G, ocs = s.OC / s.G;
   for (int64_t j = 0; j < channel_block && panel * channel_block + j < s.OC; ++j) {
@@ -60,7 +61,8 @@ void pack_panel(float* to, const Request& r, const std::vector<Tap>& taps, int64
     for (int64_t ic = std::max(ic_begin, group * ics); ic < end; ++ic) {
       const int64_t kernel = s.transposed ? ic * ocs + oc % ocs : oc * ics + ic % ics;
       for (size_t t = 0; t < taps.size(); ++t) {
-        to[(static_cast<int64_t>(t) * ic_count + ic - ic_begin) * 16 + j] = r.weight[(kernel * s.KH + taps[t].kh) * s.KW + taps[t].kw];
+        to[(static_cast<int64_t>(t) * ic_count + ic - ic_begin) * 16 + j] =
+            r.weight[(kernel * s.KH + taps[t].kh) * s.KW + taps[t].kw];
       }
     }
   }
@@ -89,8 +91,8 @@ ContractionArgs common_args(const Request& r, const TensorSpec& x, const TensorS
 std::unique_ptr<Plan> plan_direct(const Request& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
   const Conv2dShape& s = r.s;
   // Planes of a few pixels give a tile too few rows; packing joins the pixels of several images.
-  const bool pointwise = !s.transposed && s.KH == 1 && s.KW == 1 && s.SH == 1 && s.SW == 1 && s.PT + s.PB + s.PL + s.PR == 0 &&
-                         (s.N == 1 || s.OH * s.OW >= 2 * kernels().tile_rows);
+  const bool pointwise = !s.transposed && s.KH == 1 && s.KW == 1 && s.SH == 1 && s.SW == 1 &&
+                         s.PT + s.PB + s.PL + s.PR == 0 && (s.N == 1 || s.OH * s.OW >= 2 * kernels().tile_rows);
   ContractionArgs args = common_args(r, x, y);
   ContractionData data;
   const std::vector<Phase> phases = phases_of(s);
@@ -124,7 +126,8 @@ std::unique_ptr<Plan> plan_direct(const Request& r, const TensorSpec& x, const T
       }
       const int64_t plane = phase.rows_h * phase.rows_w, rows = s.N * plane;
       const int64_t task_rows = rows_per_task(rows, problem_count, threads);
-      append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), rows, pointwise ? plane : rows, task_rows, run.panels, threads);
+      append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), rows, pointwise ? plane : rows, task_rows,
+                   run.panels, threads);
       data.problems.push_back(problem);
       longest = std::max(longest, std::min(rows, task_rows));
     }
@@ -176,8 +179,9 @@ std::unique_ptr<Plan> plan_interleaved(const Request& r, const TensorSpec& x, co
   append_tasks(data.tasks, 0, rows, rows, task_rows, problem.panels, num_threads());
   data.problems.push_back(problem);
   auto plan = plan_contraction("interleaved", args, std::move(data), kernels().conv2d_interleaved, has_residual);
-  plan->scratch_bytes = contraction_scratch(std::min(rows, task_rows), args.kc) +
-                        sizeof(float) * static_cast<size_t>(args.kc + static_cast<int64_t>(band_floats(s, task_rows)) + 64);
+  plan->scratch_bytes =
+      contraction_scratch(std::min(rows, task_rows), args.kc) +
+      sizeof(float) * static_cast<size_t>(args.kc + static_cast<int64_t>(band_floats(s, task_rows)) + 64);
   return plan;
 }
 
@@ -206,8 +210,8 @@ std::unique_ptr<Plan> plan_depthwise(const Request& r, const TensorSpec& x, cons
   args.w = data.weights.data(), args.bias = data.bias.data();
   args.activation = r.activation;
   const size_t weight_bytes = data.weights.bytes() + data.bias.bytes();
-  auto plan = make_plan("depthwise", args, std::move(data), kernels().conv2d_depthwise, contraction_binding(has_residual),
-                        planes * args.tasks_per_plane);
+  auto plan = make_plan("depthwise", args, std::move(data), kernels().conv2d_depthwise,
+                        contraction_binding(has_residual), planes * args.tasks_per_plane);
   plan->weight_bytes = weight_bytes;
   return plan;
 }
@@ -216,8 +220,8 @@ std::unique_ptr<Plan> plan_depthwise(const Request& r, const TensorSpec& x, cons
 
 bool is_depthwise(const Conv2dShape& s) { return !s.transposed && s.G == s.IC && s.OC == s.IC && s.G > 1; }
 
-// Interleaving multiplies no zeros but gathers each output's inputs again; from 12 channels on whole blocks win. Its band
-// of input rows must fit a cache.
+// Interleaving multiplies no zeros but gathers each output's inputs again; from 12 channels on whole blocks win. Its
+// band of input rows must fit a cache.
 bool is_interleaved(const Conv2dShape& s) {
   return !s.transposed && s.G == 1 && s.IC < 12 && s.KH * s.KW > 1 && s.KH * s.KW * s.IC <= 4096 &&
          band_floats(s, max_task_rows) <= 1 << 20;
@@ -257,7 +261,8 @@ TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, 
                                : m > 0             ? plan_winograd(request, m, from, y, has_residual)
                                                    : plan_direct(request, from, y, has_residual);
   plan->flops = s.flops();
-  plan->bytes = 4.0 * (static_cast<double>(s.N) * s.IC * s.IH * s.IW + static_cast<double>(s.N) * s.OC * s.OH * s.OW * (has_residual ? 2 : 1) +
+  plan->bytes = 4.0 * (static_cast<double>(s.N) * s.IC * s.IH * s.IW +
+                       static_cast<double>(s.N) * s.OC * s.OH * s.OW * (has_residual ? 2 : 1) +
                        static_cast<double>(s.IC) / s.G * s.OC * s.KH * s.KW);
   std::vector<TensorId> inputs{x};
   if (has_residual) inputs.push_back(residual);

@@ -29,9 +29,9 @@ std::vector<std::array<double, 3>> filter_matrix(int m) {
 }
 
 // What an algorithm costs, in products at the rate of the register tile: its products and transforms, or the arrival of
-// its weights from memory, whichever takes longer. On Zen 3 one core, or two with twice the work, multiplies 9 pairs while
-// a float arrives, and transforming a value takes as long as 4 products. The number of threads has no say here: the
-// algorithm, and with it every bit of the result, must not depend on it.
+// its weights from memory, whichever takes longer. On Zen 3 one core, or two with twice the work, multiplies 9 pairs
+// while a float arrives, and transforming a value takes as long as 4 products. The number of threads has no say here:
+// the algorithm, and with it every bit of the result, must not depend on it.
 double cost(double products, double weights, double transformed) {
   constexpr double products_per_weight = 9, products_per_transformed = 4;
   return std::max(products + products_per_transformed * transformed, products_per_weight * weights);
@@ -54,7 +54,8 @@ int winograd_tile(const Conv2dShape& s) {
   return std::min(two, four) > direct ? 0 : two < four ? 2 : 4;
 }
 
-std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& r, int m, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
+std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& r, int m, const TensorSpec& x, const TensorSpec& y,
+                                    bool has_residual) {
   const Conv2dShape& s = r.s;
   const int n = m + 2, points = n * n;
   const std::vector<ChannelRun> runs = channel_runs(s);
@@ -95,12 +96,13 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& r, int m, const TensorS
         }
       }
     }
-    // Transformed tiles of a task take about 300 KB, so that they and the sums of a panel stay in an L2 of 512 KB; whole
-    // register tiles of rows; enough tasks for all threads.
+    // Transformed tiles of a task take about 300 KB, so that they and the sums of a panel stay in an L2 of 512 KB;
+    // whole register tiles of rows; enough tasks for all threads.
     const int64_t rows = kernels().tile_rows, fitting = 300 * 1024 / (4 * points * problem.k);
     const int64_t even = ceil_div(tiles, 2 * num_threads());
     const int64_t task_tiles = std::clamp(std::min(fitting, round_up(even, rows)) / rows * rows, 2 * rows, 8 * rows);
-    append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), tiles, tiles, task_tiles, run.panels, num_threads());
+    append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), tiles, tiles, task_tiles, run.panels,
+                 num_threads());
     data.problems.push_back(problem);
     most_tiles = std::max(most_tiles, std::min(task_tiles, tiles));
     most_blocks = std::max(most_blocks, run.ic_blocks);
@@ -117,7 +119,8 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& r, int m, const TensorS
   const size_t weight_bytes = data.weights.bytes() + data.bias.bytes();
   const int64_t tasks = static_cast<int64_t>(data.tasks.size());
   auto plan = make_plan(m == 4 ? "winograd 4x4" : "winograd 2x2", args, std::move(data),
-                        m == 4 ? kernels().conv2d_winograd_4x4 : kernels().conv2d_winograd_2x2, contraction_binding(has_residual), tasks);
+                        m == 4 ? kernels().conv2d_winograd_4x4 : kernels().conv2d_winograd_2x2,
+                        contraction_binding(has_residual), tasks);
   plan->weight_bytes = weight_bytes;
   plan->scratch_bytes = static_cast<size_t>(most_tiles) * 16 + 64 +
                         sizeof(float) * static_cast<size_t>(points) * 16 * (1 + most_tiles * (most_blocks + 4));

@@ -32,8 +32,8 @@ struct Rows {  // of ElementwiseArgs
 };
 
 TensorId append_rows(Program& program, const char* algorithm, Operation operation, Rows rows, TensorSpec y) {
-  ElementwiseData data{std::move(rows.sizes), std::move(rows.y_strides), std::move(rows.x_strides),
-                       std::move(rows.b_strides), std::move(operation.b), std::move(operation.c)};
+  ElementwiseData data{std::move(rows.sizes),     std::move(rows.y_strides), std::move(rows.x_strides),
+                       std::move(rows.b_strides), std::move(operation.b),    std::move(operation.c)};
   ElementwiseArgs args{};
   args.op = operation.op;
   args.spread = rows.spread;
@@ -57,8 +57,10 @@ TensorId append_rows(Program& program, const char* algorithm, Operation operatio
   const bool b_is_tensor = operation.b_tensor >= 0, b_has_images = rows.b_has_images;
   const auto bind = [=](const Operand* in, const Operand* out, float*) {
     const float* b = b_is_tensor ? in[1].floats() : b_data;
-    return ElementwiseOperands{in[0].floats(),  b, c_data ? c_data : b, out[0].floats(), in[0].image_stride,
-                               b_has_images ? in[1].image_stride : 0, out[0].image_stride};
+    return ElementwiseOperands{in[0].floats(),      b,
+                               c_data ? c_data : b, out[0].floats(),
+                               in[0].image_stride,  b_has_images ? in[1].image_stride : 0,
+                               out[0].image_stride};
   };
   const size_t weight_bytes = data.b.bytes() + data.c.bytes();
   auto plan = make_plan(algorithm, args, std::move(data), kernels().elementwise, bind, tasks_of(args.units));

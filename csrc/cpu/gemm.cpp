@@ -42,7 +42,8 @@ struct PackPanels final : Plan {
   void (*kernel)(const PackPanelArgs&, const float*, float*, int64_t);
   int64_t panels;
   void run(const Operand* inputs, const Operand* outputs, const Execution& execution) const override {
-    execution.team->run(panels, [&](int64_t panel, int) { kernel(args, inputs[0].floats(), outputs[0].floats(), panel); });
+    execution.team->run(panels,
+                        [&](int64_t panel, int) { kernel(args, inputs[0].floats(), outputs[0].floats(), panel); });
   }
 };
 
@@ -70,8 +71,8 @@ TensorId CpuBackend::linear(Program& program, TensorId x, const GemmShape& s, co
   return program.append(std::move(plan), {program.in_layout(x, Layout::plain)}, {plain_spec({s.M, s.N})})[0];
 }
 
-TensorId CpuBackend::gemm(Program& program, TensorId a, TensorId b, TensorId c, const GemmShape& s, float alpha, float beta,
-                          bool trans_a, bool trans_b, bool c_is_row, ActivationSpec activation) const {
+TensorId CpuBackend::gemm(Program& program, TensorId a, TensorId b, TensorId c, const GemmShape& s, float alpha,
+                          float beta, bool trans_a, bool trans_b, bool c_is_row, ActivationSpec activation) const {
   a = program.in_layout(a, Layout::plain);
   b = program.in_layout(b, Layout::plain);
   ContractionArgs args = matrix_args(s, trans_a ? s.M : s.K, activation);
@@ -82,7 +83,8 @@ TensorId CpuBackend::gemm(Program& program, TensorId a, TensorId b, TensorId c, 
   pack->kernel = kernels().gemm_pack_panel;
   pack->panels = args.total_panels;
   pack->bytes = 8.0 * s.K * s.N;
-  const TensorId panels = program.append(std::move(pack), {b}, {plain_spec({args.total_panels, s.K, channel_block})})[0];
+  const TensorId panels =
+      program.append(std::move(pack), {b}, {plain_spec({args.total_panels, s.K, channel_block})})[0];
 
   ContractionData data;
   const int64_t task_rows = cut(s, args, data);
@@ -97,8 +99,9 @@ TensorId CpuBackend::gemm(Program& program, TensorId a, TensorId b, TensorId c, 
   auto plan = make_plan(
       "gemm", args, std::move(data), trans_a ? kernels().gemm_columns : kernels().gemm_rows,
       [has_c](const Operand* inputs, const Operand* outputs, float* scratch) {
-        return ContractionOperands{inputs[0].floats(), outputs[0].floats(), has_c ? inputs[2].floats() : nullptr, 0, 0, 0, scratch,
-                                   inputs[1].floats()};
+        return ContractionOperands{
+            inputs[0].floats(), outputs[0].floats(), has_c ? inputs[2].floats() : nullptr, 0, 0, 0, scratch,
+            inputs[1].floats()};
       },
       tasks);
   plan->scratch_bytes = contraction_scratch(task_rows, kc);

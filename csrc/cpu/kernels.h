@@ -24,9 +24,9 @@ struct Contraction {
   int64_t panel_stride;  // floats from one panel to the next, at least 16 * k
   int64_t panel;         // first output panel of the tensor that this problem writes
   int64_t panels;
-  int64_t ic_block;      // first input block read, and how many (convolution)
+  int64_t ic_block;  // first input block read, and how many (convolution)
   int64_t ic_blocks;
-  const int32_t* taps;   // (n_taps, 2): offset (h, w) of the input pixel from the output's origin
+  const int32_t* taps;  // (n_taps, 2): offset (h, w) of the input pixel from the output's origin
   int64_t n_taps;
   int64_t rows_h, rows_w;      // output pixels of one image computed here ...
   int64_t offset_h, offset_w;  // ... at (offset + row * step) of the output
@@ -44,18 +44,18 @@ struct ContractionArgs {
   int64_t IH, IW, IC, stride_h, stride_w, x_plane_stride;
   int64_t interleaved_kh, interleaved_kw, dilation_h, dilation_w, pad_top, pad_left;  // conv2d_interleaved
   int64_t x_channel_stride, x_row_stride, x_pixel_stride;                             // conv2d_interleaved
-  int64_t plain_image_stride;                                                         // conv2d_interleaved, x plain; else 0
-  int64_t lda;                                                                        // gemm: floats between rows (or columns) of a
+  int64_t plain_image_stride;  // conv2d_interleaved, x plain; else 0
+  int64_t lda;                 // gemm: floats between rows (or columns) of a
   // Output: pixel steps between neighbouring rows.
   int64_t OW, step_h, step_w;
-  int64_t y_pixel_stride;                      // floats between pixels: 16 blocked, N plain
-  int64_t y_plane_stride;                      // floats between panels: a plane blocked, 16 plain
-  int64_t total_panels, last_panel_lanes;      // the very last panel holds 1..16 channels
-  bool plain_output;                           // lanes past the last must not be written
-  int64_t kc;                                  // products per pass over a packed slice of rows
-  const float* bias;                           // (total_panels * 16) or null
-  float scale, residual_scale;                 // y = activation(scale * sum + residual_scale * residual); 1 for convolution
-  bool residual_is_row;                        // gemm: one row of it serves every row of y
+  int64_t y_pixel_stride;                  // floats between pixels: 16 blocked, N plain
+  int64_t y_plane_stride;                  // floats between panels: a plane blocked, 16 plain
+  int64_t total_panels, last_panel_lanes;  // the very last panel holds 1..16 channels
+  bool plain_output;                       // lanes past the last must not be written
+  int64_t kc;                              // products per pass over a packed slice of rows
+  const float* bias;                       // (total_panels * 16) or null
+  float scale, residual_scale;             // y = activation(scale * sum + residual_scale * residual); 1 for convolution
+  bool residual_is_row;                    // gemm: one row of it serves every row of y
   ActivationSpec activation;
 };
 
@@ -147,7 +147,7 @@ struct ElementwiseArgs {
   Elementwise op;
   Spread spread;
   ActivationSpec activation;
-  int64_t rank;                                         // outer dimensions, at most max_rank
+  int64_t rank;                                              // outer dimensions, at most max_rank
   const int64_t *sizes, *y_strides, *x_strides, *b_strides;  // (rank); c lies as b does
   int64_t inner;
   int64_t piece, pieces;     // a row is cut into so many pieces of at most so many floats, a multiple of 16
@@ -217,8 +217,8 @@ struct Kernels {
   ContractionKernel* conv2d_interleaved;  // few input channels: x (plain or blocked) is packed as (kh, kw, c)
   void (*conv2d_winograd_2x2)(const WinogradArgs&, const ContractionOperands&, int64_t task);
   void (*conv2d_winograd_4x4)(const WinogradArgs&, const ContractionOperands&, int64_t task);
-  ContractionKernel* gemm_rows;           // x plain (M, K), row-major
-  ContractionKernel* gemm_columns;        // x plain (K, M), row-major
+  ContractionKernel* gemm_rows;     // x plain (M, K), row-major
+  ContractionKernel* gemm_columns;  // x plain (K, M), row-major
   void (*gemm_pack_panel)(const PackPanelArgs&, const float* b, float* packed, int64_t panel);
   void (*conv2d_depthwise)(const DepthwiseArgs&, const ContractionOperands&, int64_t task);
   void (*max_pool2d)(const MaxPool2dArgs&, const MapOperands&, int64_t task);

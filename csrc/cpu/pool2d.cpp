@@ -72,10 +72,10 @@ struct MaxUnpool2dPlan final : Plan {
     const int64_t bad = first_bad.load();
     if (bad == none) return;
     const int64_t plane = bad / x_plane, pixel = bad % x_plane;
-    throw ShapeError("max_unpool2d: index " + std::to_string(indices[bad]) + " at (n, c, h, w) = " +
-                     to_string({plane / C, plane % C, pixel / IW, pixel % IW}) + " is outside the " +
-                     std::to_string(OH) + " x " + std::to_string(OW) + " output plane of " + std::to_string(y_plane) +
-                     " elements");
+    throw ShapeError("max_unpool2d: index " + std::to_string(indices[bad]) +
+                     " at (n, c, h, w) = " + to_string({plane / C, plane % C, pixel / IW, pixel % IW}) +
+                     " is outside the " + std::to_string(OH) + " x " + std::to_string(OW) + " output plane of " +
+                     std::to_string(y_plane) + " elements");
   }
 };
 

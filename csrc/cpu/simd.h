@@ -31,8 +31,12 @@ namespace tesela::TESELA_ISA {
 #if defined(TESELA_ISA_avx512)
 
 inline constexpr int lanes = 16;
-struct vfloat { __m512 v; };
-struct vmask { __mmask16 v; };
+struct vfloat {
+  __m512 v;
+};
+struct vmask {
+  __mmask16 v;
+};
 
 TESELA_INLINE vfloat set1(float x) { return {_mm512_set1_ps(x)}; }
 TESELA_INLINE vfloat load(const float* p) { return {_mm512_loadu_ps(p)}; }
@@ -79,8 +83,12 @@ TESELA_INLINE vfloat exp2_integer(vfloat n) {
 #elif defined(TESELA_ISA_avx2)
 
 inline constexpr int lanes = 8;
-struct vfloat { __m256 v; };
-struct vmask { __m256 v; };
+struct vfloat {
+  __m256 v;
+};
+struct vmask {
+  __m256 v;
+};
 
 // Eight ones then eight zeros: a load at 8 - n masks the first n lanes.
 alignas(64) inline constexpr int32_t lane_window[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
@@ -119,8 +127,12 @@ TESELA_INLINE vfloat exp2_integer(vfloat n) {
 inline constexpr int lanes = TESELA_GENERIC_LANES;
 typedef float float_lanes __attribute__((vector_size(4 * TESELA_GENERIC_LANES)));
 typedef int32_t int_lanes __attribute__((vector_size(4 * TESELA_GENERIC_LANES)));
-struct vfloat { float_lanes v; };
-struct vmask { int_lanes v; };
+struct vfloat {
+  float_lanes v;
+};
+struct vmask {
+  int_lanes v;
+};
 
 TESELA_INLINE vfloat set1(float x) { return {float_lanes{} + x}; }
 TESELA_INLINE vfloat load(const float* p) {
@@ -181,8 +193,12 @@ TESELA_INLINE vfloat keep_lanes(vfloat x, int n) {
 }
 
 template <class T>
-TESELA_INLINE constexpr T smaller(T a, T b) { return a < b ? a : b; }
+TESELA_INLINE constexpr T smaller(T a, T b) {
+  return a < b ? a : b;
+}
 template <class T>
-TESELA_INLINE constexpr T larger(T a, T b) { return a > b ? a : b; }
+TESELA_INLINE constexpr T larger(T a, T b) {
+  return a > b ? a : b;
+}
 
 }  // namespace tesela::TESELA_ISA

@@ -1,7 +1,6 @@
 // The device itself: is there one, its memory, and copies between it and the host.
 
 #include "backend.h"
-
 #include "device.h"
 
 namespace tesela::TESELA_DEVICE {
@@ -34,8 +33,8 @@ std::string obstacle() {
   if (cudaFuncGetAttributes(&attributes, probe_kernel) == cudaSuccess) return "";
   cudaDeviceProp gpu{};
   cudaGetDeviceProperties(&gpu, 0);
-  return std::string("this build has no kernels for ") + gpu.name + " (compute capability " + std::to_string(gpu.major) +
-         "." + std::to_string(gpu.minor) + "), only for " TESELA_CUDA_ARCHITECTURES;
+  return std::string("this build has no kernels for ") + gpu.name + " (compute capability " +
+         std::to_string(gpu.major) + "." + std::to_string(gpu.minor) + "), only for " TESELA_CUDA_ARCHITECTURES;
 }
 
 const char* DeviceBackend::name() const { return "cuda"; }

@@ -4,12 +4,11 @@
 //   conv_transpose2d  the same sum over those ih with ih*SH - PT + kh*DH = oh, as a gather: no atomics, stable bits
 //
 // implicit_gemm: within a group, rows are output channels, columns are pixels (n, oh, ow), and the summed index is
-// (ic, kh, kw). A block computes one tile (tile.cuh); the columns of B are never stored, but read from x where they lie.
-// direct: one thread per output. For groups of few output channels (depthwise), which would leave most of a tile empty.
-// Weights of conv_transpose2d are reordered to those of conv2d when planned: (OC, IC/G, KH, KW).
-// Limits: IC/G * KH * KW, OH * OW, IH * IW and padded coordinates below 2^31, or ShapeError. A strided conv_transpose2d
-// multiplies by many zeros.
-// Not measured on a GPU yet.
+// (ic, kh, kw). A block computes one tile (tile.cuh); the columns of B are never stored, but read from x where they
+// lie. direct: one thread per output. For groups of few output channels (depthwise), which would leave most of a tile
+// empty. Weights of conv_transpose2d are reordered to those of conv2d when planned: (OC, IC/G, KH, KW). Limits: IC/G *
+// KH * KW, OH * OW, IH * IW and padded coordinates below 2^31, or ShapeError. A strided conv_transpose2d multiplies by
+// many zeros. Not measured on a GPU yet.
 
 #include "backend.h"
 #include "tile.cuh"
@@ -19,7 +18,7 @@ namespace {
 
 struct ConvArgs {
   int IH, IW, OH, OW, KH, KW, SH, SW, DH, DW, PT, PL;
-  int gemm_m, gemm_k;  // OC/G, IC/G * KH * KW
+  int gemm_m, gemm_k;         // OC/G, IC/G * KH * KW
   int64_t IC, OC, G, gemm_n;  // gemm_n = N * OH * OW
   int64_t m_tiles, n_tiles;
   ActivationSpec activation;
@@ -72,7 +71,8 @@ __device__ void finish(const ConvArgs& s, const ConvOperands& p, const Pixel& pi
 // ---------------------------------------------------------------------------------------------------------- kernels
 
 template <bool transposed>
-__global__ void __launch_bounds__(block_threads, blocks_per_sm) conv2d_implicit_gemm_kernel(ConvArgs s, ConvOperands p) {
+__global__ void __launch_bounds__(block_threads, blocks_per_sm)
+    conv2d_implicit_gemm_kernel(ConvArgs s, ConvOperands p) {
   for (int64_t tile = blockIdx.x; tile < s.G * s.m_tiles * s.n_tiles; tile += gridDim.x) {
     // Neighbouring blocks take other channels of the same pixels, which they then find in the L2 cache.
     const int64_t g = tile / s.m_tiles / s.n_tiles;
@@ -129,9 +129,27 @@ ConvArgs conv_args(const Conv2dShape& s, ActivationSpec activation) {
     }
   }
   const auto narrow = [](int64_t size) { return static_cast<int>(size); };
-  ConvArgs args{narrow(s.IH), narrow(s.IW), narrow(s.OH), narrow(s.OW), narrow(s.KH), narrow(s.KW), narrow(s.SH),
-                narrow(s.SW), narrow(s.DH), narrow(s.DW), narrow(s.PT), narrow(s.PL), narrow(s.OC / s.G), narrow(gemm_k),
-                s.IC, s.OC, s.G, s.N * s.OH * s.OW, 0, 0, activation};
+  ConvArgs args{narrow(s.IH),
+                narrow(s.IW),
+                narrow(s.OH),
+                narrow(s.OW),
+                narrow(s.KH),
+                narrow(s.KW),
+                narrow(s.SH),
+                narrow(s.SW),
+                narrow(s.DH),
+                narrow(s.DW),
+                narrow(s.PT),
+                narrow(s.PL),
+                narrow(s.OC / s.G),
+                narrow(gemm_k),
+                s.IC,
+                s.OC,
+                s.G,
+                s.N * s.OH * s.OW,
+                0,
+                0,
+                activation};
   args.m_tiles = ceil_div(args.gemm_m, BM);
   args.n_tiles = ceil_div(args.gemm_n, BN);
   return args;
@@ -152,12 +170,12 @@ std::vector<float> as_conv2d_weight(const Conv2dShape& s, const float* weight) {
 
 }  // namespace
 
-TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight, const float* bias,
-                               TensorId residual, ActivationSpec activation) const {
+TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight,
+                               const float* bias, TensorId residual, ActivationSpec activation) const {
   constexpr int64_t fewest_rows = 8;  // of a tile's 64: below, a tile does more than 8 times the work
   const ConvArgs args = conv_args(s, activation);
-  DeviceBuffer w = s.transposed ? DeviceBuffer::of(as_conv2d_weight(s, weight))
-                                : DeviceBuffer::of(weight, s.OC * args.gemm_k);
+  DeviceBuffer w =
+      s.transposed ? DeviceBuffer::of(as_conv2d_weight(s, weight)) : DeviceBuffer::of(weight, s.OC * args.gemm_k);
   DeviceBuffer b = DeviceBuffer::of(bias, s.OC);
   const size_t weight_bytes = w.bytes() + b.bytes();
   const bool direct = args.gemm_m < fewest_rows;
@@ -169,8 +187,9 @@ TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& 
   std::vector<TensorId> inputs{x};
   if (has_residual) inputs.push_back(residual);
   auto run = [=, w = std::move(w), b = std::move(b)](const Operand* in, const Operand* out, void* stream) {
-    launch(kernel, grid, stream, args,
-           ConvOperands{in[0].floats(), w.floats(), b.floats(), has_residual ? in[1].floats() : nullptr, out[0].floats()});
+    launch(
+        kernel, grid, stream, args,
+        ConvOperands{in[0].floats(), w.floats(), b.floats(), has_residual ? in[1].floats() : nullptr, out[0].floats()});
   };
   return append(program, direct ? "direct" : "implicit gemm", inputs, {plain_spec(s.y_dims())}, weight_bytes, s.flops(),
                 std::move(run))[0];

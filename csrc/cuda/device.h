@@ -9,9 +9,9 @@
 
 namespace tesela {
 
-#define TESELA_DECLARE_DEVICE(device)                                   \
-  namespace device {                                                    \
-  const Backend& backend();                                             \
+#define TESELA_DECLARE_DEVICE(device)                                     \
+  namespace device {                                                      \
+  const Backend& backend();                                               \
   std::string obstacle(); /* why the device cannot be used here, or "" */ \
   }
 TESELA_DECLARE_DEVICE(cuda)

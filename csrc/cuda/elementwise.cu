@@ -23,9 +23,9 @@ struct ElementwiseArgs {
   int64_t sizes[max_rank], x_strides[max_rank], b_strides[max_rank];  // innermost first
 };
 
-__global__ void __launch_bounds__(block_threads) elementwise_kernel(const __grid_constant__ ElementwiseArgs s,
-                                                                    const float* x, const float* b, const float* c,
-                                                                    float* y) {
+__global__ void __launch_bounds__(block_threads)
+    elementwise_kernel(const __grid_constant__ ElementwiseArgs s, const float* x, const float* b, const float* c,
+                       float* y) {
   for (int64_t item = first_item(); item < s.elements; item += item_stride()) {
     int64_t rest = item, x_at = 0, b_at = 0;
     for (int d = 0; d < s.rank; ++d) {
@@ -37,11 +37,20 @@ __global__ void __launch_bounds__(block_threads) elementwise_kernel(const __grid
     }
     float value = x[x_at];
     switch (s.op) {
-      case Elementwise::identity: break;
-      case Elementwise::add: value += b[b_at]; break;
-      case Elementwise::mul: value *= b[b_at]; break;
-      case Elementwise::affine: value = fmaf(value, b[b_at], c[b_at]); break;
-      case Elementwise::prelu: value = value > 0.0f ? value : value * b[b_at]; break;
+      case Elementwise::identity:
+        break;
+      case Elementwise::add:
+        value += b[b_at];
+        break;
+      case Elementwise::mul:
+        value *= b[b_at];
+        break;
+      case Elementwise::affine:
+        value = fmaf(value, b[b_at], c[b_at]);
+        break;
+      case Elementwise::prelu:
+        value = value > 0.0f ? value : value * b[b_at];
+        break;
     }
     y[item] = activate(value, s.activation);
   }
@@ -89,11 +98,11 @@ TensorId append_per_channel(Program& program, Elementwise op, TensorId x, Activa
   const Dims dims = program.spec(x).dims;
   std::vector<int64_t> b_strides(dims.size(), 0);
   if (count > 1) b_strides[1] = 1;
-  const ElementwiseArgs args =
-      elementwise_args(op, activation, dims, broadcast_strides(dims, dims.size()), b_strides);
+  const ElementwiseArgs args = elementwise_args(op, activation, dims, broadcast_strides(dims, dims.size()), b_strides);
   DeviceBuffer b_buffer = DeviceBuffer::of(b, count), c_buffer = DeviceBuffer::of(c, count);
   const size_t weight_bytes = b_buffer.bytes() + c_buffer.bytes();
-  auto run = [=, b = std::move(b_buffer), c = std::move(c_buffer)](const Operand* in, const Operand* out, void* stream) {
+  auto run = [=, b = std::move(b_buffer), c = std::move(c_buffer)](const Operand* in, const Operand* out,
+                                                                   void* stream) {
     launch(elementwise_kernel, grid_over(args.elements), stream, args, in[0].floats(), b.floats(), c.floats(),
            out[0].floats());
   };

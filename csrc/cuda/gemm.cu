@@ -48,8 +48,17 @@ Grid grid_of(const GemmShape& s) { return {ceil_div(s.M, BM) * ceil_div(s.N, BN)
 
 TensorId DeviceBackend::gemm(Program& program, TensorId a, TensorId b, TensorId c, const GemmShape& s, float alpha,
                              float beta, bool trans_a, bool trans_b, bool c_is_row, ActivationSpec activation) const {
-  const GemmArgs args{s.M, s.N, s.K, trans_a ? 1 : s.K, trans_a ? s.M : 1, trans_b ? 1 : s.N, trans_b ? s.K : 1,
-                      c_is_row ? 0 : s.N, alpha, beta, activation};
+  const GemmArgs args{s.M,
+                      s.N,
+                      s.K,
+                      trans_a ? 1 : s.K,
+                      trans_a ? s.M : 1,
+                      trans_b ? 1 : s.N,
+                      trans_b ? s.K : 1,
+                      c_is_row ? 0 : s.N,
+                      alpha,
+                      beta,
+                      activation};
   const bool has_c = c >= 0;
   std::vector<TensorId> inputs{a, b};
   if (has_c) inputs.push_back(c);

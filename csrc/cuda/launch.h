@@ -42,8 +42,9 @@ void launch(void (*kernel)(Parameters...), const Grid& grid, void* stream, Argum
   constexpr size_t shared_bytes_unasked = 48 << 10;
   if (grid.blocks == 0) return;
   if (grid.shared_bytes > shared_bytes_unasked) {
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(grid.shared_bytes)),
-          "shared memory");
+    check(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(grid.shared_bytes)),
+        "shared memory");
   }
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(std::min(grid.blocks, most_blocks)));
@@ -74,20 +75,30 @@ __device__ inline float max_propagating(float a, float b) { return a > b || a !=
 
 __device__ inline float activate(float x, ActivationSpec spec) {
   switch (spec.kind) {
-    case Activation::none: return x;
-    case Activation::relu: return x < 0.0f ? 0.0f : x;
-    case Activation::relu6: return x < 0.0f ? 0.0f : x > 6.0f ? 6.0f : x;
-    case Activation::leaky_relu: return x > 0.0f ? x : x * spec.parameter;
-    case Activation::elu: return x > 0.0f ? x : spec.parameter * expm1f(x);
-    case Activation::sigmoid: return 1.0f / (1.0f + expf(-x));
-    case Activation::tanh: return tanhf(x);
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return x < 0.0f ? 0.0f : x;
+    case Activation::relu6:
+      return x < 0.0f ? 0.0f : x > 6.0f ? 6.0f : x;
+    case Activation::leaky_relu:
+      return x > 0.0f ? x : x * spec.parameter;
+    case Activation::elu:
+      return x > 0.0f ? x : spec.parameter * expm1f(x);
+    case Activation::sigmoid:
+      return 1.0f / (1.0f + expf(-x));
+    case Activation::tanh:
+      return tanhf(x);
     case Activation::hardswish: {
       const float shifted = x + 3.0f;
       return x * (shifted < 0.0f ? 0.0f : shifted > 6.0f ? 6.0f : shifted) / 6.0f;
     }
-    case Activation::silu: return x / (1.0f + expf(-x));
-    case Activation::gelu: return 0.5f * x * erfcf(-0.70710678f * x);
-    case Activation::gelu_tanh: return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
+    case Activation::silu:
+      return x / (1.0f + expf(-x));
+    case Activation::gelu:
+      return 0.5f * x * erfcf(-0.70710678f * x);
+    case Activation::gelu_tanh:
+      return 0.5f * x * (1.0f + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
   }
   return x;
 }

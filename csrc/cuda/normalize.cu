@@ -63,9 +63,14 @@ TensorId DeviceBackend::local_response_norm(Program& program, TensorId x, int64_
                                             float beta, float k) const {
   const Dims dims = program.spec(x).dims;
   const int64_t size = before + 1 + after;
-  const LocalResponseNormArgs args{element_count(dims, "local_response_norm"), dims[1], dims[2] * dims[3],
-                                   std::min(before, dims[1]), std::min(after, dims[1]),
-                                   alpha / static_cast<float>(size), beta, k};
+  const LocalResponseNormArgs args{element_count(dims, "local_response_norm"),
+                                   dims[1],
+                                   dims[2] * dims[3],
+                                   std::min(before, dims[1]),
+                                   std::min(after, dims[1]),
+                                   alpha / static_cast<float>(size),
+                                   beta,
+                                   k};
   const auto run = [=](const Operand* in, const Operand* out, void* stream) {
     launch(local_response_norm_kernel, grid_over(args.elements), stream, args, in[0].floats(), out[0].floats());
   };

@@ -87,9 +87,9 @@ struct UnpoolArgs {
 };
 
 // winners[plane][index] = 1 + the last i with that index; first_bad = the first place whose index is outside.
-__global__ void __launch_bounds__(block_threads) max_unpool2d_winner_kernel(UnpoolArgs s, const int64_t* indices,
-                                                                            unsigned long long* winners,
-                                                                            unsigned long long* first_bad) {
+__global__ void __launch_bounds__(block_threads)
+    max_unpool2d_winner_kernel(UnpoolArgs s, const int64_t* indices, unsigned long long* winners,
+                               unsigned long long* first_bad) {
   for (int64_t item = first_item(); item < s.planes * s.x_plane; item += item_stride()) {
     const int64_t index = indices[item], plane = item / s.x_plane;
     if (index < 0 || index >= s.y_plane) {
@@ -100,8 +100,8 @@ __global__ void __launch_bounds__(block_threads) max_unpool2d_winner_kernel(Unpo
   }
 }
 
-__global__ void __launch_bounds__(block_threads) max_unpool2d_copy_kernel(UnpoolArgs s, const float* x,
-                                                                          const unsigned long long* winners, float* y) {
+__global__ void __launch_bounds__(block_threads)
+    max_unpool2d_copy_kernel(UnpoolArgs s, const float* x, const unsigned long long* winners, float* y) {
   for (int64_t item = first_item(); item < s.planes * s.y_plane; item += item_stride()) {
     const auto winner = static_cast<int64_t>(winners[item]);
     y[item] = winner > 0 ? x[item / s.y_plane * s.x_plane + winner - 1] : 0.0f;
@@ -118,7 +118,8 @@ TensorId append_max_pool2d(Program& program, const char* algorithm, TensorId x, 
            by_warps ? grid_of_shares<warp_lanes>(outputs) : grid_of_shares<1>(outputs), stream, s, in[0].floats(),
            out[0].floats(), nullptr);
   };
-  return append(program, algorithm, {x}, {plain_spec(s.y_dims())}, 0, static_cast<double>(outputs) * s.KH * s.KW, run)[0];
+  return append(program, algorithm, {x}, {plain_spec(s.y_dims())}, 0, static_cast<double>(outputs) * s.KH * s.KW,
+                run)[0];
 }
 
 }  // namespace
@@ -152,14 +153,14 @@ TensorId DeviceBackend::avg_pool2d(Program& program, TensorId x, const Averaging
   const bool by_warps = window >= large_window;
 
   std::vector<int64_t> bounds;  // one after another, in one buffer
-  for (const auto* list : {&windows.begin_h, &windows.end_h, &windows.count_h, &windows.begin_w, &windows.end_w,
-                           &windows.count_w}) {
+  for (const auto* list :
+       {&windows.begin_h, &windows.end_h, &windows.count_h, &windows.begin_w, &windows.end_w, &windows.count_w}) {
     bounds.insert(bounds.end(), list->begin(), list->end());
   }
   DeviceBuffer buffer = DeviceBuffer::of(bounds);
   const int64_t *h = buffer.indices(), *w = h + 3 * OH;
-  const AvgPool2dArgs args{dims[0] * dims[1], dims[2], dims[3], OH, OW, windows.divisor_override,
-                           h, h + OH, h + 2 * OH, w, w + OW, w + 2 * OW};
+  const AvgPool2dArgs args{dims[0] * dims[1], dims[2], dims[3], OH,        OW, windows.divisor_override, h, h + OH,
+                           h + 2 * OH,        w,       w + OW,  w + 2 * OW};
   const int64_t outputs = args.planes * OH * OW;
   auto run = [=, buffer = std::move(buffer)](const Operand* in, const Operand* out, void* stream) {
     launch(by_warps ? avg_pool2d_kernel<warp_lanes> : avg_pool2d_kernel<1>,
@@ -179,7 +180,8 @@ TensorId DeviceBackend::max_unpool2d(Program& program, TensorId x, TensorId indi
     auto* first_bad = reinterpret_cast<unsigned long long*>(out[2].indices());
     const int64_t none = args.planes * args.x_plane;
     upload(first_bad, &none, sizeof none, stream);
-    check(cudaMemsetAsync(winners, 0, static_cast<size_t>(args.planes * args.y_plane) * sizeof *winners, stream_of(stream)),
+    check(cudaMemsetAsync(winners, 0, static_cast<size_t>(args.planes * args.y_plane) * sizeof *winners,
+                          stream_of(stream)),
           "clearing");
     launch(max_unpool2d_winner_kernel, grid_over(none), stream, args, in[1].indices(), winners, first_bad);
     launch(max_unpool2d_copy_kernel, grid_over(args.planes * args.y_plane), stream, args, in[0].floats(), winners,
@@ -192,8 +194,8 @@ TensorId DeviceBackend::max_unpool2d(Program& program, TensorId x, TensorId indi
     wait(stream);
     const int64_t plane = bad / args.x_plane, pixel = bad % args.x_plane;
     throw ShapeError("max_unpool2d: index " + std::to_string(index) + " at (n, c, h, w) = " +
-                     to_string({plane / dims[1], plane % dims[1], pixel / dims[3], pixel % dims[3]}) + " is outside the " +
-                     std::to_string(y[2]) + " x " + std::to_string(y[3]) + " output plane of " +
+                     to_string({plane / dims[1], plane % dims[1], pixel / dims[3], pixel % dims[3]}) +
+                     " is outside the " + std::to_string(y[2]) + " x " + std::to_string(y[3]) + " output plane of " +
                      std::to_string(args.y_plane) + " elements");
   };
   return append(program, "scatter", {x, indices},

@@ -56,10 +56,20 @@ TensorId DeviceBackend::resample2d(Program& program, TensorId x, const Resamplin
   DeviceBuffer place_buffer = DeviceBuffer::of(places), weight_buffer = DeviceBuffer::of(weights);
   const int64_t* at = place_buffer.indices();
   const float* weight = weight_buffer.floats();
-  const Resample2dArgs args{dims[0] * dims[1] * OH * OW, dims[2], dims[3], OH, OW, at, at + OH + OW, at + OH,
-                            at + OH + OW + OH, weight, weight + OH, resampling.constant};
-  auto run = [=, places = std::move(place_buffer), weights = std::move(weight_buffer)](const Operand* in,
-                                                                                       const Operand* out, void* stream) {
+  const Resample2dArgs args{dims[0] * dims[1] * OH * OW,
+                            dims[2],
+                            dims[3],
+                            OH,
+                            OW,
+                            at,
+                            at + OH + OW,
+                            at + OH,
+                            at + OH + OW + OH,
+                            weight,
+                            weight + OH,
+                            resampling.constant};
+  auto run = [=, places = std::move(place_buffer), weights = std::move(weight_buffer)](
+                 const Operand* in, const Operand* out, void* stream) {
     launch(bilinear ? resample2d_bilinear_kernel : resample2d_copy_kernel, grid_over(args.elements), stream, args,
            in[0].floats(), out[0].floats());
   };

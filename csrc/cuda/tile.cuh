@@ -1,9 +1,9 @@
 // The product that conv2d and gemm share: a block computes a BM x BN tile of A * B, BK columns of A at a time.
 //
 // 256 threads as 16 x 16, each with a TM x TN part of the tile in registers: rows ty + 16 i, columns tx + 16 j, so that
-// neighbouring threads read neighbouring columns of B and write neighbouring columns of the result. A row of A in shared
-// memory is one float longer than BM: threads that store consecutive k then meet different banks.
-// Each value loaded from shared memory is used 4 times, which bounds this kernel well below the arithmetic peak.
+// neighbouring threads read neighbouring columns of B and write neighbouring columns of the result. A row of A in
+// shared memory is one float longer than BM: threads that store consecutive k then meet different banks. Each value
+// loaded from shared memory is used 4 times, which bounds this kernel well below the arithmetic peak.
 
 #pragma once
 

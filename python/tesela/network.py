@@ -149,9 +149,16 @@ class Network:
     def profile(self, x: np.ndarray, *, threads: int | None = None, repeats: int = 10) -> report.Profile:
         """Layer by layer: milliseconds, GFLOP/s, share of the time, algorithm; prints as a table."""
         compiled = self._compiled_for([x], self.graph.outputs)
-        return report.Profile(compiled.profile(x, repeats=repeats) if threads is None else
-                              CompiledNetwork(self.graph, self.parameters, compiled.input_dims, self.graph.outputs,
-                                              threads=threads).profile(x, repeats=repeats))  # fmt: skip
+        if threads is not None:
+            compiled = CompiledNetwork(
+                self.graph,
+                self.parameters,
+                compiled.input_dims,
+                self.graph.outputs,
+                device=compiled.device,
+                threads=threads,
+            )
+        return report.Profile(compiled.profile(x, repeats=repeats))
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None, *, batch: int | None = None) -> Any:
         """The network as an ONNX model; written to `path` if given. Needs the onnx package.

@@ -218,7 +218,8 @@ def max_pool2d(
     """Largest value of each window; padding counts as minus infinity and must be smaller than the kernel's extent.
 
     x (N, C, H, W); stride defaults to kernel_size. Returns (N, C, OH, OW) and, with return_indices, int64 positions of
-    the same shape, counted row by row in the unpadded (H, W) plane; the first of equal values, a NaN before all.
+    the same shape, counted row by row in the unpadded (H, W) plane: of the first of equal values, of the last NaN where
+    there is one, -1 for a window of padding only.
     As torch.nn.functional.max_pool2d, which allows less padding, and ONNX MaxPool.
     """
     results = _run(

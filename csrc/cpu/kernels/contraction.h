@@ -2,10 +2,11 @@
 //
 //   y[row, panel * 16 + j] = activation(bias + sum over k of a[row, k] * w[panel, k, j] + residual)
 //
-// Rows are output pixels (or rows of a matrix), a panel is 16 output channels. A register tile holds MR rows x NP panels
-// of accumulators; per k it loads NP panels of weights and broadcasts MR values of a. Where those values come from is
-// the Source: rows of 16 consecutive k lie side by side, [k / 16][row][k % 16], which is just how a 1x1 convolution
-// finds a blocked tensor in memory; the other sources pack a slice of `kc` products of their rows into scratch.
+// Rows are output pixels (or rows of a matrix), a panel is 16 output channels. A register tile holds MR rows x NP
+// panels of accumulators; per k it loads NP panels of weights and broadcasts MR values of a. Where those values come
+// from is the Source: rows of 16 consecutive k lie side by side, [k / 16][row][k % 16], which is just how a 1x1
+// convolution finds a blocked tensor in memory; the other sources pack a slice of `kc` products of their rows into
+// scratch.
 //
 // Loops, outermost first: slices of kc products, panels, tiles. A panel's slice (kc x 16 floats) stays in L1 over all
 // tiles, the packed rows stay in L2 over all panels. Products are summed in one order whatever the cut into tasks, so
@@ -14,8 +15,8 @@
 #pragma once
 
 #include "../kernels.h"
-#include "declarations.h"
 #include "../simd.h"
+#include "declarations.h"
 
 namespace tesela::TESELA_ISA {
 
@@ -65,7 +66,8 @@ struct Cut {
   int64_t begin(int64_t tile) const { return rows * tile / tiles; }
 };
 
-// Output pixel of a problem, counted over images, rows and columns. Finding one costs divisions; the next is an addition.
+// Output pixel of a problem, counted over images, rows and columns. Finding one costs divisions; the next is an
+// addition.
 struct Pixel {
   int64_t image, h, w;
 

@@ -1,6 +1,7 @@
 // Depthwise conv2d: every channel has its own kernel.
 //
-//   y[n, c, oh, ow] = activation(bias[c] + sum over kh, kw of x[n, c, oh*SH - PT + kh*DH, ow*SW - PL + kw*DW] * w[c, kh, kw]
+//   y[n, c, oh, ow] = activation(bias[c] + sum over kh, kw of x[n, c, oh*SH - PT + kh*DH, ow*SW - PL + kw*DW] * w[c,
+//   kh, kw]
 //                                + residual)
 //
 // A lane is a channel, so the blocked layout needs no shuffles. A task is a few rows of one plane of 16 channels. Away

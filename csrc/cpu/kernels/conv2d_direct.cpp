@@ -1,6 +1,7 @@
 // conv2d with any kernel, stride, padding, dilation and groups; each phase of conv_transpose2d.
 //
-//   y[n, oc, oh, ow] = sum over taps (th, tw) and ic of x[n, ic, oh * stride_h + th, ow * stride_w + tw] * w[oc, tap, ic]
+//   y[n, oc, oh, ow] = sum over taps (th, tw) and ic of x[n, ic, oh * stride_h + th, ow * stride_w + tw] * w[oc, tap,
+//   ic]
 //
 // Products are ordered tap by tap, within a tap by input channel. For each slice of products a task copies the rows it
 // needs, 16 channels (one cache line) at a time, zeros where a tap lies outside the image; one copy serves all output

@@ -4,8 +4,8 @@
 //
 // Blocks of 16 channels would multiply 13 zeros for 3 values. Instead a task first copies the input rows under its
 // output pixels into scratch with channels interleaved and padding written out; there the products of one kernel row
-// are KW * IC contiguous floats (DW = 1), and a row of the packed slice is KH such runs. x may be plain or blocked: only
-// its strides are used. One group.
+// are KW * IC contiguous floats (DW = 1), and a row of the packed slice is KH such runs. x may be plain or blocked:
+// only its strides are used. One group.
 
 #include "contraction.h"
 
@@ -18,8 +18,8 @@ struct Interleaved {
   const ContractionOperands& io;
   int64_t row_begin;
   float* packed;
-  float* band;         // (band rows, band_w, IC) of one image
-  float* row_buffer;   // products of one output pixel
+  float* band;                            // (band rows, band_w, IC) of one image
+  float* row_buffer;                      // products of one output pixel
   int64_t band_image, band_h, band_rows;  // what band holds
   int64_t slice;
 
@@ -41,8 +41,9 @@ struct Interleaved {
     if (!inside) return;
     for (int64_t c = 0; c < channels; ++c) {
       // Blocked: a channel's stride is that of its lane within its block.
-      const float* from = io.x + image * (io.x_image_stride + args.plain_image_stride) + h * args.x_row_stride +
-                          (args.x_channel_stride == 1 ? c / 16 * args.x_plane_stride + c % 16 : c * args.x_channel_stride);
+      const float* from =
+          io.x + image * (io.x_image_stride + args.plain_image_stride) + h * args.x_row_stride +
+          (args.x_channel_stride == 1 ? c / 16 * args.x_plane_stride + c % 16 : c * args.x_channel_stride);
       for (int64_t w = begin; w < end; ++w) to[w * channels + c] = from[(w - args.pad_left) * args.x_pixel_stride];
     }
   }
@@ -61,9 +62,11 @@ struct Interleaved {
     const int64_t channels = args.IC, run = args.interleaved_kw * channels, floats = band_width() * channels;
     float* to = row_buffer;
     for (int64_t kh = 0; kh < args.interleaved_kh; ++kh, to += run) {
-      const float* from = band + (p.h * args.stride_h + kh * args.dilation_h - band_h) * floats + p.w * args.stride_w * channels;
+      const float* from =
+          band + (p.h * args.stride_h + kh * args.dilation_h - band_h) * floats + p.w * args.stride_w * channels;
       if (args.dilation_w == 1) {
-        for (int64_t i = 0; i < run; i += lanes) store(to + i, load(from + i));  // both buffers have room for a vector more
+        for (int64_t i = 0; i < run; i += lanes)
+          store(to + i, load(from + i));  // both buffers have room for a vector more
       } else {
         for (int64_t kw = 0; kw < args.interleaved_kw; ++kw) {
           for (int64_t c = 0; c < channels; ++c) to[kw * channels + c] = from[kw * args.dilation_w * channels + c];

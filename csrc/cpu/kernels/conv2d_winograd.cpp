@@ -1,12 +1,13 @@
-// conv2d, 3x3, stride 1, by Winograd's minimal filtering F(m, 3): m x m outputs from (m + 2)^2 products instead of 9 m^2.
+// conv2d, 3x3, stride 1, by Winograd's minimal filtering F(m, 3): m x m outputs from (m + 2)^2 products instead of 9
+// m^2.
 //
 //   y = A^T [ (G w G^T) . (B^T x B) ] A      x a tile of (m+2) x (m+2) pixels, summed over input channels before A
 //
-// G w G^T is done once, in double, by the planner (../conv2d_winograd.cpp, which also says where the matrices come from).
-// A task takes a few tiles and some output panels. It transforms its tiles for all input channels into scratch, laid out
-// so that one point of the transform is the packed form of contraction.h; then, panel by panel, it runs one product of
-// (tiles x channels) for each of the points and transforms the sums back, adding bias and residual. Scratch is sized to
-// stay in L2, so nothing but input, weights and output leaves the core. A lane is a channel throughout.
+// G w G^T is done once, in double, by the planner (../conv2d_winograd.cpp, which also says where the matrices come
+// from). A task takes a few tiles and some output panels. It transforms its tiles for all input channels into scratch,
+// laid out so that one point of the transform is the packed form of contraction.h; then, panel by panel, it runs one
+// product of (tiles x channels) for each of the points and transforms the sums back, adding bias and residual. Scratch
+// is sized to stay in L2, so nothing but input, weights and output leaves the core. A lane is a channel throughout.
 //
 // Limits: one rounding more per transform; about twice the error of direct sums for m = 4, less than it for m = 2. The
 // transforms subtract, so a NaN or an infinity spreads over its tile.
@@ -90,7 +91,7 @@ TESELA_INLINE void transform_output(const float* sums, int64_t point_stride, vfl
 
 // ---------------------------------------------------------------------------------------------------------- a task
 
-struct Place {  // of a tile
+struct Place {          // of a tile
   int64_t image, h, w;  // first output pixel
 };
 
@@ -139,7 +140,8 @@ struct Task {
       for (int c = 0; c < n; ++c) {
         const bool inside = h + r >= 0 && h + r < args.IH && w + c >= 0 && w + c < args.IW;
         for (int lane = 0; lane < 16; lane += lanes) {
-          store(patch + (r * n + c) * 16 + lane, inside ? load(plane + ((h + r) * args.IW + w + c) * 16 + lane) : zero());
+          store(patch + (r * n + c) * 16 + lane,
+                inside ? load(plane + ((h + r) * args.IW + w + c) * 16 + lane) : zero());
         }
       }
     }
@@ -177,7 +179,8 @@ struct Task {
     const int64_t output_panel = problem.panel + panel;
     const int lanes_kept = output_panel + 1 == args.total_panels ? static_cast<int>(args.last_panel_lanes) : 16;
     const float* bias = args.bias ? args.bias + output_panel * 16 : nullptr;
-    const bool relu = args.activation.kind == Activation::relu, other = !relu && args.activation.kind != Activation::none;
+    const bool relu = args.activation.kind == Activation::relu,
+               other = !relu && args.activation.kind != Activation::none;
     for (int64_t t = 0; t < tiles; ++t) {
       const Place p = place(t);
       const int rows_kept = static_cast<int>(smaller<int64_t>(m, args.OH - p.h));
@@ -243,7 +246,11 @@ void winograd(const WinogradArgs& args, const ContractionOperands& io, int64_t i
 
 }  // namespace
 
-void conv2d_winograd_2x2(const WinogradArgs& args, const ContractionOperands& io, int64_t task) { winograd<F2>(args, io, task); }
-void conv2d_winograd_4x4(const WinogradArgs& args, const ContractionOperands& io, int64_t task) { winograd<F4>(args, io, task); }
+void conv2d_winograd_2x2(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
+  winograd<F2>(args, io, task);
+}
+void conv2d_winograd_4x4(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
+  winograd<F4>(args, io, task);
+}
 
 }  // namespace tesela::TESELA_ISA

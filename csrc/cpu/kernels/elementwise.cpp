@@ -105,20 +105,28 @@ void piece_one(const Piece& p) {
 template <Elementwise op, bool relu>
 TESELA_INLINE void run_op(Spread spread, const Piece& p) {
   switch (spread) {
-    case Spread::each: return piece_each<op, relu>(p);
-    case Spread::lanes: return piece_lanes<op, relu>(p);
-    case Spread::one: return piece_one<op, relu>(p);
+    case Spread::each:
+      return piece_each<op, relu>(p);
+    case Spread::lanes:
+      return piece_lanes<op, relu>(p);
+    case Spread::one:
+      return piece_one<op, relu>(p);
   }
 }
 
 template <bool relu>
 TESELA_INLINE void run_piece(Elementwise op, Spread spread, const Piece& p) {
   switch (op) {
-    case Elementwise::identity: return;
-    case Elementwise::add: return run_op<Elementwise::add, relu>(spread, p);
-    case Elementwise::mul: return run_op<Elementwise::mul, relu>(spread, p);
-    case Elementwise::affine: return run_op<Elementwise::affine, relu>(spread, p);
-    case Elementwise::prelu: return run_op<Elementwise::prelu, relu>(spread, p);
+    case Elementwise::identity:
+      return;
+    case Elementwise::add:
+      return run_op<Elementwise::add, relu>(spread, p);
+    case Elementwise::mul:
+      return run_op<Elementwise::mul, relu>(spread, p);
+    case Elementwise::affine:
+      return run_op<Elementwise::affine, relu>(spread, p);
+    case Elementwise::prelu:
+      return run_op<Elementwise::prelu, relu>(spread, p);
   }
 }
 

@@ -63,8 +63,12 @@ void gemm(const ContractionArgs& args, const ContractionOperands& io, int64_t in
 
 }  // namespace
 
-void gemm_rows(const ContractionArgs& args, const ContractionOperands& io, int64_t index) { gemm<false>(args, io, index); }
-void gemm_columns(const ContractionArgs& args, const ContractionOperands& io, int64_t index) { gemm<true>(args, io, index); }
+void gemm_rows(const ContractionArgs& args, const ContractionOperands& io, int64_t index) {
+  gemm<false>(args, io, index);
+}
+void gemm_columns(const ContractionArgs& args, const ContractionOperands& io, int64_t index) {
+  gemm<true>(args, io, index);
+}
 
 void gemm_pack_panel(const cpu::PackPanelArgs& args, const float* b, float* packed, int64_t panel) {
   float* to = packed + panel * args.k * 16;

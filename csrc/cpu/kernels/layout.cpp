@@ -163,9 +163,15 @@ void pixel_shuffle(const cpu::PixelShuffleArgs& args, const cpu::MapOperands& op
     const float* x = operands.x + (channel * r + oh % r) * r * plane + oh / r * args.W;
     float* y = operands.y + row * args.W * r;
     switch (r) {
-      case 2: interleave<2>(x, plane, y, args.W); break;
-      case 3: interleave<3>(x, plane, y, args.W); break;
-      case 4: interleave<4>(x, plane, y, args.W); break;
+      case 2:
+        interleave<2>(x, plane, y, args.W);
+        break;
+      case 3:
+        interleave<3>(x, plane, y, args.W);
+        break;
+      case 4:
+        interleave<4>(x, plane, y, args.W);
+        break;
       default:
         for (int64_t w = 0; w < args.W; ++w) {
           for (int64_t j = 0; j < r; ++j) y[w * r + j] = x[j * plane + w];

@@ -197,10 +197,14 @@ void local_response_norm(const cpu::LocalResponseNormArgs& args, const cpu::MapO
         }
       }
     }
-    if (args.beta == 0.75f) normalize_tile<Power::three_quarters>(args, x, squares, y, pixels);
-    else if (args.beta == 0.5f) normalize_tile<Power::half>(args, x, squares, y, pixels);
-    else if (args.beta == 1.0f) normalize_tile<Power::one>(args, x, squares, y, pixels);
-    else normalize_tile<Power::general>(args, x, squares, y, pixels);
+    if (args.beta == 0.75f)
+      normalize_tile<Power::three_quarters>(args, x, squares, y, pixels);
+    else if (args.beta == 0.5f)
+      normalize_tile<Power::half>(args, x, squares, y, pixels);
+    else if (args.beta == 1.0f)
+      normalize_tile<Power::one>(args, x, squares, y, pixels);
+    else
+      normalize_tile<Power::general>(args, x, squares, y, pixels);
   }
 }
 

@@ -43,10 +43,14 @@ TESELA_INLINE void reduce_few_rows(const float* x, int64_t row_stride, int64_t f
 template <class Reduce, bool first>
 TESELA_INLINE void reduce_up_to_4_rows(const float* x, int64_t row_stride, int64_t rows, int64_t floats, float* to) {
   switch (rows) {
-    case 1: return reduce_few_rows<Reduce, 1, first>(x, row_stride, floats, to);
-    case 2: return reduce_few_rows<Reduce, 2, first>(x, row_stride, floats, to);
-    case 3: return reduce_few_rows<Reduce, 3, first>(x, row_stride, floats, to);
-    default: return reduce_few_rows<Reduce, 4, first>(x, row_stride, floats, to);
+    case 1:
+      return reduce_few_rows<Reduce, 1, first>(x, row_stride, floats, to);
+    case 2:
+      return reduce_few_rows<Reduce, 2, first>(x, row_stride, floats, to);
+    case 3:
+      return reduce_few_rows<Reduce, 3, first>(x, row_stride, floats, to);
+    default:
+      return reduce_few_rows<Reduce, 4, first>(x, row_stride, floats, to);
   }
 }
 

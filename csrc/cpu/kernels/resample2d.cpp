@@ -32,8 +32,7 @@ void resample2d_copy(const cpu::Resample2dArgs& args, const cpu::MapOperands& op
       for (int64_t ow = 0; ow < args.OW; ++ow) copy_pixel(constant, y + ow * 16);
       continue;
     }
-    const float* x =
-        operands.x + at.n * operands.x_image_stride + at.block * args.x_plane_stride + ih * args.IW * 16;
+    const float* x = operands.x + at.n * operands.x_image_stride + at.block * args.x_plane_stride + ih * args.IW * 16;
     for (int64_t ow = 0; ow < args.OW; ++ow) {
       const int64_t iw = args.low_w[ow];
       copy_pixel(iw < 0 ? constant : x + iw * 16, y + ow * 16);

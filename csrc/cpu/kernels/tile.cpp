@@ -2,9 +2,9 @@
 //
 //   acc[r][v] += a[r, k] * w[k, v]      r < MR rows, v < NP * 16 / lanes vectors
 //
-// Each product loads NP panels of weights once and broadcasts MR values of a; the sums stay in registers until the slice
-// ends. What follows in the same pass is the epilogue: residual, activation, store. Limits: a slice is any number of
-// products, the last block of 16 may be short.
+// Each product loads NP panels of weights once and broadcasts MR values of a; the sums stay in registers until the
+// slice ends. What follows in the same pass is the epilogue: residual, activation, store. Limits: a slice is any number
+// of products, the last block of 16 may be short.
 
 #include "contraction.h"
 #include "vector_math.h"
@@ -21,7 +21,8 @@ TESELA_INLINE void load_panels(vfloat (&to)[NP * block_vectors], const float* fr
 }
 
 template <int MR, int NP>
-TESELA_INLINE void multiply_add(vfloat (&acc)[MR][NP * block_vectors], const float* a, const float* w, int64_t panel_stride) {
+TESELA_INLINE void multiply_add(vfloat (&acc)[MR][NP * block_vectors], const float* a, const float* w,
+                                int64_t panel_stride) {
   vfloat b[NP * block_vectors];
   load_panels<NP>(b, w, panel_stride);
   TESELA_UNROLL(16)
@@ -33,7 +34,8 @@ TESELA_INLINE void multiply_add(vfloat (&acc)[MR][NP * block_vectors], const flo
 }
 
 // An activation other than ReLU, a scaled residual, or a plain panel that is not full is finished in memory.
-void finish_slowly(const ContractionArgs& args, const Tile& t, const TileRow& row, int panel, int lanes_kept, float* sums) {
+void finish_slowly(const ContractionArgs& args, const Tile& t, const TileRow& row, int panel, int lanes_kept,
+                   float* sums) {
   float* y = t.y + row.y + panel * t.y_panel_stride;
   const int count = args.plain_output ? lanes_kept : 16;
   if (t.last) {
@@ -88,7 +90,8 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
   for (int64_t k = 0; k < t.k % 16; ++k) multiply_add<MR, NP>(acc, a + k, w + k * 16, t.w_panel_stride);
 
   const Activation kind = args.activation.kind;
-  if (!partial && (!t.last || ((kind == Activation::none || kind == Activation::relu) && args.scale == 1.0f && args.residual_scale == 1.0f))) {
+  if (!partial && (!t.last || ((kind == Activation::none || kind == Activation::relu) && args.scale == 1.0f &&
+                               args.residual_scale == 1.0f))) {
     TESELA_UNROLL(16)
     for (int r = 0; r < MR; ++r) {
       float* y = t.y + t.rows[r].y;
@@ -108,7 +111,8 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
         }
       }
       TESELA_UNROLL(16)
-      for (int v = 0; v < vectors; ++v) store(y + (v / block_vectors) * t.y_panel_stride + (v % block_vectors) * lanes, acc[r][v]);
+      for (int v = 0; v < vectors; ++v)
+        store(y + (v / block_vectors) * t.y_panel_stride + (v % block_vectors) * lanes, acc[r][v]);
     }
   } else {
     for (int r = 0; r < MR; ++r) {
@@ -131,8 +135,9 @@ constexpr TileFunction* tile_or_null() {
 
 #define TESELA_TILES(MR) {tile_or_null<MR, 1>(), tile_or_null<MR, 2>(), tile_or_null<MR, 4>()}
 extern TileFunction* const tile_functions[14][3] = {
-    TESELA_TILES(1), TESELA_TILES(2), TESELA_TILES(3),  TESELA_TILES(4),  TESELA_TILES(5),  TESELA_TILES(6),  TESELA_TILES(7),
-    TESELA_TILES(8), TESELA_TILES(9), TESELA_TILES(10), TESELA_TILES(11), TESELA_TILES(12), TESELA_TILES(13), TESELA_TILES(14)};
+    TESELA_TILES(1),  TESELA_TILES(2),  TESELA_TILES(3),  TESELA_TILES(4), TESELA_TILES(5),
+    TESELA_TILES(6),  TESELA_TILES(7),  TESELA_TILES(8),  TESELA_TILES(9), TESELA_TILES(10),
+    TESELA_TILES(11), TESELA_TILES(12), TESELA_TILES(13), TESELA_TILES(14)};
 #undef TESELA_TILES
 
 }  // namespace tesela::TESELA_ISA

@@ -100,16 +100,26 @@ template <Activation kind>
 TESELA_INLINE vfloat activate_as(vfloat x, vfloat parameter) {
   const vfloat one = set1(1.0f), half = set1(0.5f), six = set1(6.0f);
   switch (kind) {
-    case Activation::none: return x;
-    case Activation::relu: return max(zero(), x);
-    case Activation::relu6: return min(six, max(zero(), x));
-    case Activation::leaky_relu: return select(x > zero(), x, x * parameter);
-    case Activation::elu: return select(x > zero(), x, parameter * expm1(x));
-    case Activation::sigmoid: return sigmoid(x);
-    case Activation::tanh: return tanh(x);
-    case Activation::hardswish: return x * (min(six, max(zero(), x + set1(3.0f))) / six);
-    case Activation::silu: return x / (one + exp(zero() - x));
-    case Activation::gelu: return half * x * (one + erf(x * set1(0.70710678f)));
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return max(zero(), x);
+    case Activation::relu6:
+      return min(six, max(zero(), x));
+    case Activation::leaky_relu:
+      return select(x > zero(), x, x * parameter);
+    case Activation::elu:
+      return select(x > zero(), x, parameter * expm1(x));
+    case Activation::sigmoid:
+      return sigmoid(x);
+    case Activation::tanh:
+      return tanh(x);
+    case Activation::hardswish:
+      return x * (min(six, max(zero(), x + set1(3.0f))) / six);
+    case Activation::silu:
+      return x / (one + exp(zero() - x));
+    case Activation::gelu:
+      return half * x * (one + erf(x * set1(0.70710678f)));
     case Activation::gelu_tanh: {  // sqrt(2 / pi) * (x + 0.044715 x^3)
       const vfloat inner = set1(0.79788456f) * fma(set1(0.044715f) * x, x * x, x);
       return half * x * (one + tanh(inner));
@@ -122,34 +132,56 @@ TESELA_INLINE vfloat activate_as(vfloat x, vfloat parameter) {
 template <class Body>
 TESELA_INLINE void with_activation(Activation kind, const Body& body) {
   switch (kind) {
-    case Activation::none: return body.template run<Activation::none>();
-    case Activation::relu: return body.template run<Activation::relu>();
-    case Activation::relu6: return body.template run<Activation::relu6>();
-    case Activation::leaky_relu: return body.template run<Activation::leaky_relu>();
-    case Activation::elu: return body.template run<Activation::elu>();
-    case Activation::sigmoid: return body.template run<Activation::sigmoid>();
-    case Activation::tanh: return body.template run<Activation::tanh>();
-    case Activation::hardswish: return body.template run<Activation::hardswish>();
-    case Activation::silu: return body.template run<Activation::silu>();
-    case Activation::gelu: return body.template run<Activation::gelu>();
-    case Activation::gelu_tanh: return body.template run<Activation::gelu_tanh>();
+    case Activation::none:
+      return body.template run<Activation::none>();
+    case Activation::relu:
+      return body.template run<Activation::relu>();
+    case Activation::relu6:
+      return body.template run<Activation::relu6>();
+    case Activation::leaky_relu:
+      return body.template run<Activation::leaky_relu>();
+    case Activation::elu:
+      return body.template run<Activation::elu>();
+    case Activation::sigmoid:
+      return body.template run<Activation::sigmoid>();
+    case Activation::tanh:
+      return body.template run<Activation::tanh>();
+    case Activation::hardswish:
+      return body.template run<Activation::hardswish>();
+    case Activation::silu:
+      return body.template run<Activation::silu>();
+    case Activation::gelu:
+      return body.template run<Activation::gelu>();
+    case Activation::gelu_tanh:
+      return body.template run<Activation::gelu_tanh>();
   }
 }
 
 TESELA_INLINE vfloat activate(vfloat x, ActivationSpec spec) {
   const vfloat parameter = set1(spec.parameter);
   switch (spec.kind) {
-    case Activation::none: return x;
-    case Activation::relu: return activate_as<Activation::relu>(x, parameter);
-    case Activation::relu6: return activate_as<Activation::relu6>(x, parameter);
-    case Activation::leaky_relu: return activate_as<Activation::leaky_relu>(x, parameter);
-    case Activation::elu: return activate_as<Activation::elu>(x, parameter);
-    case Activation::sigmoid: return activate_as<Activation::sigmoid>(x, parameter);
-    case Activation::tanh: return activate_as<Activation::tanh>(x, parameter);
-    case Activation::hardswish: return activate_as<Activation::hardswish>(x, parameter);
-    case Activation::silu: return activate_as<Activation::silu>(x, parameter);
-    case Activation::gelu: return activate_as<Activation::gelu>(x, parameter);
-    case Activation::gelu_tanh: return activate_as<Activation::gelu_tanh>(x, parameter);
+    case Activation::none:
+      return x;
+    case Activation::relu:
+      return activate_as<Activation::relu>(x, parameter);
+    case Activation::relu6:
+      return activate_as<Activation::relu6>(x, parameter);
+    case Activation::leaky_relu:
+      return activate_as<Activation::leaky_relu>(x, parameter);
+    case Activation::elu:
+      return activate_as<Activation::elu>(x, parameter);
+    case Activation::sigmoid:
+      return activate_as<Activation::sigmoid>(x, parameter);
+    case Activation::tanh:
+      return activate_as<Activation::tanh>(x, parameter);
+    case Activation::hardswish:
+      return activate_as<Activation::hardswish>(x, parameter);
+    case Activation::silu:
+      return activate_as<Activation::silu>(x, parameter);
+    case Activation::gelu:
+      return activate_as<Activation::gelu>(x, parameter);
+    case Activation::gelu_tanh:
+      return activate_as<Activation::gelu_tanh>(x, parameter);
   }
   return x;
 }

@@ -1,7 +1,8 @@
 // Stands in for <cuda_runtime.h> when a host compiler builds the .cu files: the kernels then run on the CPU.
 //
 // Threads of a block are fibers of one operating-system thread, switched at barriers and shuffles only, in an order
-// that TESELA_EMULATOR_SEED shuffles. Blocks run one after another; so do launches. What it finds, as std::runtime_error:
+// that TESELA_EMULATOR_SEED shuffles. Blocks run one after another; so do launches. What it finds, as
+// std::runtime_error:
 //   - a barrier or shuffle that some threads never reach
 //   - two threads that meet in a word of shared memory, one of them writing, with no barrier between
 //   - an access outside shared memory, device memory and the thread's own stack
@@ -59,13 +60,13 @@ T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize)
   return value;
 }
 
-#define EMULATED_ATOMIC(name, result)                                                          \
-  template <class T>                                                                           \
-  __attribute__((no_sanitize_thread)) T name(T* address, T value) {                            \
-    check_atomic(address, sizeof(T));                                                          \
-    const T old = *address;                                                                    \
-    *address = result;                                                                         \
-    return old;                                                                                \
+#define EMULATED_ATOMIC(name, result)                               \
+  template <class T>                                                \
+  __attribute__((no_sanitize_thread)) T name(T* address, T value) { \
+    check_atomic(address, sizeof(T));                               \
+    const T old = *address;                                         \
+    *address = result;                                              \
+    return old;                                                     \
   }
 EMULATED_ATOMIC(atomicAdd, old + value)
 EMULATED_ATOMIC(atomicMin, value < old ? value : old)
@@ -94,16 +95,20 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t);
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 template <class Kernel>
-cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) { return cudaSuccess; }
+cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
+  return cudaSuccess;
+}
 
 // Runs `thread(arguments)` for every thread of every block.
 void run_grid(const cudaLaunchConfig_t& config, void (*thread)(void*), void* arguments);
 
 template <class... Parameters, class... Arguments>
-cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments... arguments) {
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
+                               Arguments... arguments) {
   auto thread = [&]() __attribute__((no_sanitize_thread)) { kernel(static_cast<Parameters>(arguments)...); };
-  run_grid(*config, [](void* body) __attribute__((no_sanitize_thread)) { (*static_cast<decltype(thread)*>(body))(); },
-           &thread);
+  run_grid(
+      *config, [](void* body) __attribute__((no_sanitize_thread)) { (*static_cast<decltype(thread)*>(body))(); },
+      &thread);
   return cudaSuccess;
 }
 

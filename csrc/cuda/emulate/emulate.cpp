@@ -1,7 +1,5 @@
 // The emulator behind cuda_runtime.h: fibers, barriers, memory, and the checks.
 
-#include "cuda_runtime.h"
-
 #include <ucontext.h>
 
 #include <algorithm>
@@ -15,6 +13,8 @@
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "cuda_runtime.h"
 
 namespace emulated {
 
@@ -91,7 +91,7 @@ std::mutex launch_mutex;
 std::vector<std::unique_ptr<Fiber>> fibers;
 ucontext_t scheduler;
 Block* block = nullptr;
-int current = -1;        // fiber
+int current = -1;  // fiber
 
 // Whether this thread's accesses are those of a kernel. The linker may have given everyone the instrumented copies of
 // what the standard library inlines, so that the emulator's own accesses and other threads' are reported too.
@@ -110,7 +110,8 @@ void become(int thread) {
   gridDim = block->grid;
 }
 
-// Ends the block, from outside of the kernel. The fibers are left where they are: what lies on their stacks needs no destructor.
+// Ends the block, from outside of the kernel. The fibers are left where they are: what lies on their stacks needs no
+// destructor.
 void fail(const std::string& what) {
   block->failure = "emulator: block " + text(blockIdx) + ", thread " + text(threadIdx) + ": " + what;
   setcontext(&scheduler);
@@ -204,13 +205,15 @@ void check_race(size_t byte, size_t bytes, bool write) {
   const int thread = fibers[current]->thread, warp = thread / warpSize;
   const uint32_t warp_epoch = block->warp_epochs[warp];
   const auto meets = [&](const Touch& touch) {
-    return touch.epoch == block->epoch && touch.thread != thread && !(touch.warp == warp && touch.warp_epoch < warp_epoch);
+    return touch.epoch == block->epoch && touch.thread != thread &&
+           !(touch.warp == warp && touch.warp_epoch < warp_epoch);
   };
   for (size_t w = byte / 4; w <= (byte + bytes - 1) / 4; ++w) {
     Word& word = block->words[w];
     if (meets(word.write) || (write && meets(word.read))) {
       fail(std::string("race: it ") + (write ? "writes" : "reads") + " byte " + std::to_string(byte) +
-           " of shared memory, which another thread " + (meets(word.write) ? "wrote" : "read") + " since the last barrier");
+           " of shared memory, which another thread " + (meets(word.write) ? "wrote" : "read") +
+           " since the last barrier");
     }
     Touch& touch = write ? word.write : word.read;
     const bool joins = !write && touch.epoch == block->epoch;
@@ -343,16 +346,17 @@ void run_grid(const cudaLaunchConfig_t& config, void (*thread)(void*), void* arg
 
 }  // namespace emulated
 
-// ------------------------------------------------------------------------- what -fsanitize=thread calls, see the header
+// ------------------------------------------------------------------------- what -fsanitize=thread calls, see the
+// header
 
 extern "C" {
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
 void __tsan_func_exit() {}
-#define EMULATED_ACCESS(bytes)                                                                                          \
-  void __tsan_read##bytes(void* address) { emulated::check_access(address, bytes, false, false); }                     \
-  void __tsan_write##bytes(void* address) { emulated::check_access(address, bytes, true, false); }                     \
-  void __tsan_unaligned_read##bytes(void* address) { emulated::check_access(address, bytes, false, false); }           \
+#define EMULATED_ACCESS(bytes)                                                                               \
+  void __tsan_read##bytes(void* address) { emulated::check_access(address, bytes, false, false); }           \
+  void __tsan_write##bytes(void* address) { emulated::check_access(address, bytes, true, false); }           \
+  void __tsan_unaligned_read##bytes(void* address) { emulated::check_access(address, bytes, false, false); } \
   void __tsan_unaligned_write##bytes(void* address) { emulated::check_access(address, bytes, true, false); }
 EMULATED_ACCESS(1)
 EMULATED_ACCESS(2)

@@ -1,9 +1,8 @@
-#include "faulty.h"
-
 #include <map>
 
 #include "../backend.h"
 #include "../reduce.cuh"
+#include "faulty.h"
 
 namespace tesela::TESELA_DEVICE {
 namespace {
