@@ -36,7 +36,7 @@ def test_the_emulator_is_refused_where_it_was_not_built():
 
 
 def test_unknown_devices_are_refused():
-    with pytest.raises(ValueError, match="expected 'cpu', 'cuda' or 'auto', got 'tpu'"):
+    with pytest.raises(ValueError, match="expected 'cpu' or 'cuda', got 'tpu'"):
         _core.Program("tpu")
 
 
