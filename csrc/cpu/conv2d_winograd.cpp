@@ -29,9 +29,9 @@ std::vector<std::array<double, 3>> filter_matrix(int m) {
 }
 
 // What an algorithm costs, in products at the rate of the register tile: its products and transforms, or the arrival of
-// its weights from memory, whichever takes longer. On Zen 3 one core, or two with twice the work, multiplies 9 pairs
-// while a float arrives, and transforming a value takes as long as 4 products. The number of threads has no say here:
-// the algorithm, and with it every bit of the result, must not depend on it.
+// its weights from memory, whichever takes longer. The two rates are
+// estimates for a recent x86 core, good enough to rank algorithms that differ by a factor. The number of threads has no
+// say here: the algorithm, and with it every bit of the result, must not depend on it.
 double cost(double products, double weights, double transformed) {
   constexpr double products_per_weight = 9, products_per_transformed = 4;
   return std::max(products + products_per_transformed * transformed, products_per_weight * weights);

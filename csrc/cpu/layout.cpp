@@ -7,7 +7,7 @@
 namespace tesela::cpu {
 namespace {
 
-// memcpy in pieces: on some AMD processors longer ones use `rep movsb`, which drops to a fifteenth of its speed where
+// memcpy in pieces: on some AMD processors longer ones use `rep movsb`, which is many times slower where
 // the destination lies a few bytes further into its page than the source, as NumPy's memory does.
 void copy_bytes(char* to, const char* from, int64_t bytes) {
   constexpr int64_t piece = 1024;

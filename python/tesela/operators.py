@@ -25,7 +25,7 @@ TABLE: dict[str, Operator] = {}
 
 
 class Operator:
-    """One row of the table. Subclasses are never instantiated twice: the name is the class in snake case."""
+    """One row of the table: a subclass with a name is entered under it, as its only instance."""
 
     name: ClassVar[str]
     tensors: ClassVar[tuple[str, ...]] = ("x",)  # a name ending in * stands for any number of tensors

@@ -5,7 +5,7 @@
 //
 // Products are ordered tap by tap, within a tap by input channel. For each slice of products a task copies the rows it
 // needs, 16 channels (one cache line) at a time, zeros where a tap lies outside the image; one copy serves all output
-// panels, so with 64 channels or more it costs a few percent. A problem reads the input blocks that its 16-channel
+// panels, so with 64 channels or more it is small beside them. A problem reads the input blocks that its 16-channel
 // panels need: groups smaller than a block are multiplied with zero weights for their neighbours.
 
 #include "contraction.h"
