@@ -185,40 +185,7 @@ std::unique_ptr<Plan> plan_interleaved(const Request& r, const TensorSpec& x, co
   return plan;
 }
 
-// -------------------------------------------------------------------------------------------------------- depthwise
-
-std::unique_ptr<Plan> plan_depthwise(const Request& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
-  const Conv2dShape& s = r.s;
-  struct Data {
-    PackedFloats weights, bias;
-  } data{PackedFloats(static_cast<size_t>(y.blocks() * s.KH * s.KW * 16)), padded_channels(r.bias, s.OC)};
-  for (int64_t c = 0; c < s.OC; ++c) {
-    for (int64_t tap = 0; tap < s.KH * s.KW; ++tap) {
-      data.weights.data()[(c / 16 * s.KH * s.KW + tap) * 16 + c % 16] = r.weight[c * s.KH * s.KW + tap];
-    }
-  }
-  DepthwiseArgs args{};
-  args.IH = s.IH, args.IW = s.IW, args.OH = s.OH, args.OW = s.OW, args.KH = s.KH, args.KW = s.KW;
-  args.SH = s.SH, args.SW = s.SW, args.DH = s.DH, args.DW = s.DW, args.PT = s.PT, args.PL = s.PL;
-  args.blocks = y.blocks();
-  args.x_plane_stride = x.plane_stride, args.y_plane_stride = y.plane_stride;
-  args.last_block_lanes = s.OC - (y.blocks() - 1) * channel_block;
-  const int64_t planes = s.N * y.blocks();
-  args.tasks_per_plane = std::clamp<int64_t>(ceil_div(4 * num_threads(), planes), 1, s.OH);
-  args.rows_per_task = ceil_div(s.OH, args.tasks_per_plane);
-  args.tasks_per_plane = ceil_div(s.OH, args.rows_per_task);
-  args.w = data.weights.data(), args.bias = data.bias.data();
-  args.activation = r.activation;
-  const size_t weight_bytes = data.weights.bytes() + data.bias.bytes();
-  auto plan = make_plan("depthwise", args, std::move(data), kernels().conv2d_depthwise,
-                        contraction_binding(has_residual), planes * args.tasks_per_plane);
-  plan->weight_bytes = weight_bytes;
-  return plan;
-}
-
 // -------------------------------------------------------------------------------------------------------- selection
-
-bool is_depthwise(const Conv2dShape& s) { return !s.transposed && s.G == s.IC && s.OC == s.IC && s.G > 1; }
 
 // Interleaving multiplies no zeros but gathers each output's inputs again; from 12 channels on whole blocks win. Its
 // band of input rows must fit a cache.
@@ -256,7 +223,7 @@ TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, 
   // Most special first; the last takes every shape.
   const int m = program.accuracy() == Accuracy::strict ? 0 : winograd_tile(s);
   const TensorSpec& from = program.spec(x);
-  std::unique_ptr<Plan> plan = is_depthwise(s)     ? plan_depthwise(request, from, y, has_residual)
+  std::unique_ptr<Plan> plan = is_grouped(s)       ? plan_grouped(request, from, y, has_residual)
                                : is_interleaved(s) ? plan_interleaved(request, from, y, has_residual)
                                : m > 0             ? plan_winograd(request, m, from, y, has_residual)
                                                    : plan_direct(request, from, y, has_residual);

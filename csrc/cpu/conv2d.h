@@ -22,6 +22,11 @@ struct ChannelRun {
 };
 std::vector<ChannelRun> channel_runs(const Conv2dShape& s);
 
+// Whether groups share blocks of channels: depthwise, and any group that does not fill whole blocks.
+bool is_grouped(const Conv2dShape& s);
+std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y,
+                                   bool has_residual);
+
 // 4 for F(4, 3), 2 for F(2, 3), 0 where direct sums are estimated to be faster or Winograd does not apply.
 int winograd_tile(const Conv2dShape& s);
 std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& r, int m, const TensorSpec& x, const TensorSpec& y,

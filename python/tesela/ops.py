@@ -119,8 +119,7 @@ def conv2d(
 
     Returns (N, OC, OH, OW), OH = (H + top + bottom - dilation * (KH - 1) - 1) // stride + 1:
     activation(conv(x) + bias + residual). As torch.nn.functional.conv2d and ONNX Conv. Sums are direct; networks may
-    use Winograd's algorithm instead (Network.compile). Groups of fewer than 16 channels are multiplied with zeros for
-    their neighbours, so a NaN or an infinity in one of them can reach outputs of the next.
+    use Winograd's algorithm instead (Network.compile).
     """
     return _run(
         "conv2d", {"x": x, "residual": residual}, {"weight": weight, "bias": bias},

@@ -10,7 +10,7 @@ cpu::ContractionKernel conv2d_pointwise, conv2d_direct, conv2d_interleaved, gemm
 void conv2d_winograd_2x2(const cpu::WinogradArgs&, const cpu::ContractionOperands&, int64_t task);
 void conv2d_winograd_4x4(const cpu::WinogradArgs&, const cpu::ContractionOperands&, int64_t task);
 void gemm_pack_panel(const cpu::PackPanelArgs&, const float* b, float* packed, int64_t panel);
-void conv2d_depthwise(const cpu::DepthwiseArgs&, const cpu::ContractionOperands&, int64_t task);
+void conv2d_grouped(const cpu::GroupedArgs&, const cpu::ContractionOperands&, int64_t task);
 void max_pool2d(const cpu::MaxPool2dArgs&, const cpu::MapOperands&, int64_t task);
 void max_pool2d_indices(const cpu::MaxPool2dArgs&, const cpu::MaxPool2dIndicesOperands&, int64_t task);
 void avg_pool2d(const cpu::AvgPool2dArgs&, const cpu::MapOperands&, int64_t task);
