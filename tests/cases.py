@@ -306,6 +306,11 @@ CONV_TRANSPOSE2D_EDGES = [
     conv_transpose2d("groups", 40, 4, 40, 2, stride=3, groups=2),
     conv_transpose2d("depthwise", 17, 5, 17, 4, stride=2, padding=1, groups=17),
     conv_transpose2d("multiplier", 6, 5, 18, 3, stride=2, groups=6),
+    # Few channels: worth computing all phases as channels of one convolution.
+    conv_transpose2d("joined", 20, (5, 7), 3, 4, stride=2, padding=1, n=2),
+    conv_transpose2d("joined", 6, 5, 4, 2, stride=2),
+    conv_transpose2d("joined", 17, 4, 1, 5, stride=3, padding=1),
+    conv_transpose2d("joined", 9, 5, 3, 3, stride=2, padding=((1, 0), (0, 1))),
     conv_transpose2d("1xk", 16, 5, 8, (1, 4), stride=(1, 2)),
     conv_transpose2d("kx1", 16, 5, 8, (4, 1), stride=(2, 1), padding=(1, 0)),
     conv_transpose2d("deep", 300, 3, 20, 3, stride=2, padding=1),

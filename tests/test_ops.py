@@ -337,6 +337,20 @@ def test_accuracy(case, accuracy, isa, planned):
     within(y, expected, 2 * bound.max())
 
 
+@pytest.mark.parametrize("case", CONV_TRANSPOSE2D, ids=ids)
+def test_default_accuracy_of_transposed_convolution_is_exact_on_integers(case, isa, planned):
+    for bias, residual, activation in EPILOGUES:
+        arrays, expected = integer_problem(case, bias, residual, activation)
+        (y,) = planned(case.op, arrays, {**case.arguments, "activation": activation}, "default").run()
+        np.testing.assert_array_equal(y, expected)
+
+
+def test_few_channels_of_transposed_convolution_join_their_phases(planned):
+    joined = [c for c in CONV_TRANSPOSE2D if c.name == "joined"]
+    for case in joined:
+        assert len(planned(case.op, case.arrays(np.random.default_rng(0)), case.arguments, "default").algorithms) > 2
+
+
 # -------------------------------------------------------------------------------------------------- exact copies
 
 EXACT = [
