@@ -16,16 +16,35 @@ from tesela import models
 from tesela.network import ACCURACIES
 from tesela.passes import optimize
 
-# From the papers; for residual networks, and multiply-adds, from torchvision's documentation of its models; those of
-# AlexNet from Sze et al., "Efficient processing of deep neural networks", 2017.
+# From the papers; for those that torchvision has, also multiply-adds, from its documentation; those of AlexNet from Sze
+# et al., "Efficient processing of deep neural networks", 2017. Senets from timm's.
 PARAMETERS = {
     "lenet5": 61_706,
     "alexnet": 60_965_224,
+    "zfnet": 62_357_608,
+    "vgg11": 132_863_336,
+    "vgg13": 133_047_848,
+    "vgg16": 138_357_544,
+    "vgg19": 143_667_240,
+    "vgg_face": 145_002_878,
+    "googlenet": 6_998_552,
+    "squeezenet1_0": 1_248_424,
+    "squeezenet1_1": 1_235_496,
     "resnet18": 11_689_512,
     "resnet34": 21_797_672,
     "resnet50": 25_557_032,
     "resnet101": 44_549_160,
     "resnet152": 60_192_808,
+    "resnext50_32x4d": 25_028_904,
+    "resnext101_32x8d": 88_791_336,
+    "se_resnet50": 28_088_024,
+    "senet154": 115_088_984,
+    "mobilenet_v1": 4_231_976,
+    "mobilenet_v2": 3_504_872,
+    "fcn_resnet50": 32_957_013,
+    "segnet": 29_449_355,
+    "dcgan_generator": 3_576_704,
+    "dcgan_discriminator": 2_765_568,
     # Kernel area x input channels x output channels, and a bias for each output channel.
     "autoencoder": 9 * (3 * 32 + 32 * 64 + 64 * 128 + 128 * 256) + (32 + 64 + 128 + 256)
     + 16 * (256 * 128 + 128 * 64 + 64 * 32 + 32 * 3) + (128 + 64 + 32 + 3),
@@ -34,15 +53,39 @@ PARAMETERS = {
 }  # fmt: skip
 GIGA_MACS = {
     "alexnet": 0.72,
+    "vgg11": 7.61,
+    "vgg13": 11.31,
+    "vgg16": 15.47,
+    "vgg19": 19.63,
+    "squeezenet1_0": 0.82,
+    "squeezenet1_1": 0.35,
     "resnet18": 1.81,
     "resnet34": 3.66,
     "resnet50": 4.09,
     "resnet101": 7.80,
     "resnet152": 11.51,
+    "resnext50_32x4d": 4.23,
+    "resnext101_32x8d": 16.41,
+    "mobilenet_v1": 0.57,
+    "mobilenet_v2": 0.30,
 }
 
 # Smaller or oblong images, where a network takes them, for the sake of time.
 IMAGE_SIZE = {
+    "vgg11": (32, 40),
+    "vgg13": (40, 32),
+    "vgg16": (33, 32),
+    "vgg19": (32, 32),
+    "googlenet": (64, 48),
+    "squeezenet1_0": (50, 64),
+    "squeezenet1_1": (64, 50),
+    "resnext50_32x4d": (40, 32),
+    "resnext101_32x8d": (32, 32),
+    "se_resnet50": (50, 40),
+    "senet154": (32, 32),
+    "mobilenet_v1": (48, 64),
+    "mobilenet_v2": (64, 48),
+    "fcn_resnet50": (40, 48),
     "resnet18": (64, 96),
     "resnet34": (50, 37),
     "resnet50": (64, 64),

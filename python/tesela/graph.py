@@ -7,9 +7,10 @@
     x = g.linear("fc", g.flatten("flat", x), 10)
     g.output(x)
 
-A node computes one or more values, named after it ("pool1", and "pool1:1" for a second one). Building infers every size
-for a batch of one, so a mistake is reported at the layer where it is made. What a node means is the function of its
-operator's name in reference.py; `Graph.evaluate` runs them all.
+A node computes one or more values, named after it ("pool1", and "pool1:1" for a second one). A layer with parameters
+owns them ("conv1.weight"), or uses those of an earlier one: g.conv2d("right", y, 16, 3, shared="conv1"). Building
+infers every size for a batch of one, so a mistake is reported at the layer where it is made. What a node means is the
+function of its operator's name in reference.py; `Graph.evaluate` runs them all.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Parameter:
     shape: Dims
     kind: str = "zeros"  # "he" | "zeros" | "ones"
     fan_in: int = 1  # products summed into one output, for "he"
+    gain: float = 2.0  # variance of "he" times fan_in; 2 keeps the variance of activations through a ReLU
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,26 @@ class Graph:
         self.outputs = list(values)
 
     def apply(
-        self, op: str, name: str, *inputs: Any, parameters: Mapping[str, Parameter] | None = None, **attributes: Any
+        self,
+        op: str,
+        name: str,
+        *inputs: Any,
+        parameters: Mapping[str, Parameter] | None = None,
+        shared: str | None = None,
+        **attributes: Any,
     ) -> Any:
-        """Appends a node; returns its value, or a tuple of them. `inputs` follow the operator's tensors in order."""
+        """Appends a node; returns its value, or a tuple of them. `inputs` follow the operator's tensors in order.
+
+        shared: the name of an earlier layer whose parameters this one takes, in place of ones of its own.
+        """
         operator = TABLE.get(op)
         if operator is None:
             raise ValueError(f"layer {name!r}: unknown operator {op!r}")
         self._check_new(name)
         operands = self._in_layer(name, self._operands, operator, inputs, parameters or {})
-        names = {operand: f"{name}.{operand}" for operand in parameters or {}}
+        names = {operand: f"{shared or name}.{operand}" for operand in parameters or {}}
+        if shared is not None:
+            self._in_layer(name, self._check_shared, shared, names, parameters or {})
         node = Node(name, op, operands, names, self._in_layer(name, operator.attributes, **attributes))
         shapes = {operand: parameter.shape for operand, parameter in (parameters or {}).items()}
         sizes = self._in_layer(name, operator.dims, node.attributes, **self.tensor_dims(node, self.dims), **shapes)
@@ -106,7 +119,8 @@ class Graph:
         for output in node.outputs:
             self._check_new(output)
         # Only now: a layer that was refused leaves nothing behind.
-        self.parameters.update({names[operand]: parameter for operand, parameter in (parameters or {}).items()})
+        for operand, parameter in (parameters or {}).items():
+            self.parameters.setdefault(names[operand], parameter)
         self.nodes.append(node)
         self.dims.update(zip(node.outputs, sizes, strict=True))
         if op == "max_pool2d":
@@ -114,19 +128,38 @@ class Graph:
         return node.outputs[0] if len(sizes) == 1 else node.outputs
 
     def conv2d(
-        self, name: str, x: str, out_channels: int, kernel_size: Any, *, bias: bool = True, **attributes: Any
+        self,
+        name: str,
+        x: str,
+        out_channels: int,
+        kernel_size: Any,
+        *,
+        bias: bool = True,
+        gain: float = 2.0,
+        **attributes: Any,
     ) -> str:
-        """See ops.conv2d; parameters name.weight (out_channels, C / groups, KH, KW) and, with bias, name.bias."""
+        """See ops.conv2d; parameters name.weight (out_channels, C / groups, KH, KW) and, with bias, name.bias.
+
+        gain: of seeded weights, see Parameter.
+        """
         out_channels, kernel, groups = self._kernels(name, "conv2d", out_channels, kernel_size, attributes)
         channels = self._channels(name, x) // max(groups, 1)
         fan_in = channels * math.prod(kernel)
-        parameters = {"weight": Parameter((out_channels, channels, *kernel), "he", fan_in)}
+        parameters = {"weight": Parameter((out_channels, channels, *kernel), "he", fan_in, gain)}
         if bias:
             parameters["bias"] = Parameter((out_channels,))
         return self.apply("conv2d", name, x, parameters=parameters, **attributes)
 
     def conv_transpose2d(
-        self, name: str, x: str, out_channels: int, kernel_size: Any, *, bias: bool = True, **attributes: Any
+        self,
+        name: str,
+        x: str,
+        out_channels: int,
+        kernel_size: Any,
+        *,
+        bias: bool = True,
+        gain: float = 2.0,
+        **attributes: Any,
     ) -> str:
         """See ops.conv_transpose2d; parameters name.weight (C, out_channels / groups, KH, KW) and name.bias."""
         op = "conv_transpose2d"
@@ -138,16 +171,18 @@ class Graph:
         channels = self._channels(name, x)
         stride = self._in_layer(name, pair, op, "stride", attributes.get("stride", 1))
         fan_in = max(1, channels // max(groups, 1) * math.prod(kernel) // max(math.prod(stride), 1))
-        parameters = {"weight": Parameter((channels, out_channels // max(groups, 1), *kernel), "he", fan_in)}
+        parameters = {"weight": Parameter((channels, out_channels // max(groups, 1), *kernel), "he", fan_in, gain)}
         if bias:
             parameters["bias"] = Parameter((out_channels,))
         return self.apply("conv_transpose2d", name, x, parameters=parameters, **attributes)
 
-    def linear(self, name: str, x: str, out_features: int, *, bias: bool = True, **attributes: Any) -> str:
+    def linear(
+        self, name: str, x: str, out_features: int, *, bias: bool = True, gain: float = 2.0, **attributes: Any
+    ) -> str:
         """See ops.linear; parameters name.weight (out_features, IN) and, with bias, name.bias."""
         features = (self._dims(name, x) or (0,))[-1]
         out_features = self._in_layer(name, integer, "linear", "out_features", out_features)
-        parameters = {"weight": Parameter((out_features, features), "he", features)}
+        parameters = {"weight": Parameter((out_features, features), "he", features, gain)}
         if bias:
             parameters["bias"] = Parameter((out_features,))
         return self.apply("linear", name, x, parameters=parameters, **attributes)
@@ -164,10 +199,10 @@ class Graph:
             **attributes,
         )
 
-    def prelu(self, name: str, x: str, *, per_channel: bool = True) -> str:
+    def prelu(self, name: str, x: str, *, per_channel: bool = True, **attributes: Any) -> str:
         """See ops.prelu; parameter name.weight (C,) or (1,)."""
         shape = (self._channels(name, x) if per_channel else 1,)
-        return self.apply("prelu", name, x, parameters={"weight": Parameter(shape, "zeros")})
+        return self.apply("prelu", name, x, parameters={"weight": Parameter(shape, "zeros")}, **attributes)
 
     # ----------------------------------------------------------------------------------------------------- reasoning
 
@@ -213,6 +248,8 @@ class Graph:
         values: dict[str, Any] = dict(inputs)
         wanted = self.outputs if outputs is None else list(outputs)
         for node in self.nodes:
+            if all(name in values for name in wanted):
+                break
             operands = {k: [values[v] for v in value] if isinstance(value, list) else values[value]
                         for k, value in node.inputs.items()}  # fmt: skip
             operands |= {operand: parameters[name] for operand, name in node.parameters.items()}
@@ -276,6 +313,16 @@ class Graph:
             raise TypeError(f"layer {name!r}: expected the name as a string, got {type(name).__name__}")
         if name in self.dims:
             raise ValueError(f"layer {name!r}: the name is taken")
+
+    def _check_shared(self, layer: Any, names: Mapping[str, str], parameters: Mapping[str, Parameter]) -> None:
+        for operand, name in names.items():
+            if name not in self.parameters:
+                raise ValueError(f"expected shared as an earlier layer with a {operand}, got {layer!r}")
+            if self.parameters[name].shape != parameters[operand].shape:
+                there, here = self.parameters[name].shape, parameters[operand].shape
+                raise ValueError(f"expected shared {name} of shape {here}, got {there}")
+        if not names:
+            raise ValueError(f"expected shared with a layer that has parameters, got {layer!r}")
 
     def _check_known(self, value: Any) -> None:
         if not isinstance(value, str) or value not in self.dims:

@@ -38,8 +38,16 @@ class Network:
         if not graph.outputs:
             raise ValueError(f"{graph.name}: the graph names no output; call graph.output(value)")
         self.graph = graph
-        self.parameters = weights.load(weights_from, graph.parameters, graph.name, seed)
+        self._seed = seed
+        self._parameters = None if weights_from is None else weights.load(weights_from, graph.parameters, graph.name)
         self._compiled: dict[Any, CompiledNetwork] = {}
+
+    @property
+    def parameters(self) -> weights.State:
+        """Every tensor by name. Seeded ones are drawn when first asked for: sizes alone cost nothing."""
+        if self._parameters is None:
+            self._parameters = weights.seeded(self.graph.parameters, self._seed)
+        return self._parameters
 
     def __repr__(self) -> str:
         return f"Network({self.graph.name!r}, {len(self.graph.nodes)} layers, {self.summary().parameters:,} parameters)"
@@ -140,7 +148,7 @@ class Network:
         """Replaces all parameters, from a dict or a file with exactly the network's tensors."""
         if source is None:
             raise TypeError(f"{self.graph.name}: expected weights as a dict or a path, got None")
-        self.parameters = weights.load(source, self.graph.parameters, self.graph.name)
+        self._parameters = weights.load(source, self.graph.parameters, self.graph.name)
         self._compiled.clear()
 
     def summary(self) -> report.Summary:

@@ -73,9 +73,12 @@ class Summary(Sequence):
 
 def summarize(graph: Graph) -> Summary:
     layers = []
+    counted: set[str] = set()  # parameters that layers share belong to the first
     for node in graph.nodes:
         # Running means and variances are measured, not learned; published counts leave them out.
         learned = [name for operand, name in node.parameters.items() if not operand.startswith("running_")]
+        learned = [name for name in learned if name not in counted]
+        counted.update(learned)
         count = sum(math.prod(graph.parameters[name].shape) for name in learned)
         macs = round(graph.flops(node, graph.dims) / 2)
         layers.append(LayerSummary(node.name, node.op, graph.dims[node.outputs[0]][1:], count, macs))

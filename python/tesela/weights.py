@@ -24,13 +24,13 @@ _IGNORED_SUFFIX = ".num_batches_tracked"
 
 
 def seeded(parameters: Mapping[str, Parameter], seed: int = 0) -> State:
-    """He et al. 2015: weights normal with variance 2 / fan_in, biases zero, batch norm the identity."""
+    """He et al. 2015: weights normal with variance gain / fan_in (2 / fan_in), biases zero, batch norm the identity."""
     generator = np.random.default_rng(seed)
     state = {}
     for name, parameter in parameters.items():
         if parameter.kind == "he":
             values = generator.standard_normal(parameter.shape, np.float32)
-            values *= np.float32(np.sqrt(2.0 / parameter.fan_in))
+            values *= np.float32(np.sqrt(parameter.gain / parameter.fan_in))
         else:
             values = np.full(parameter.shape, 1.0 if parameter.kind == "ones" else 0.0, np.float32)
         state[name] = values

@@ -17,14 +17,26 @@ from collections.abc import Callable
 from ..network import Network
 from .alexnet import alexnet
 from .autoencoder import autoencoder, denoiser, unpooling_autoencoder
+from .dcgan import dcgan_discriminator, dcgan_generator
+from .fcn import fcn_resnet50
+from .googlenet import googlenet
 from .lenet import lenet5
-from .resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+from .mobilenet import mobilenet_v1, mobilenet_v2
+from .resnet import resnet18, resnet34, resnet50, resnet101, resnet152, resnext50_32x4d, resnext101_32x8d
+from .segnet import segnet
+from .senet import se_resnet50, senet154
+from .squeezenet import squeezenet1_0, squeezenet1_1
+from .vgg import vgg11, vgg13, vgg16, vgg19, vgg_face
+from .zfnet import zfnet
 
 NETWORKS: dict[str, Callable[..., Network]] = {
     network.__name__: network
     for network in (
-        lenet5, alexnet, resnet18, resnet34, resnet50, resnet101, resnet152,
-        autoencoder, unpooling_autoencoder, denoiser,
+        lenet5, alexnet, zfnet, vgg11, vgg13, vgg16, vgg19, vgg_face, googlenet, squeezenet1_0, squeezenet1_1,
+        resnet18, resnet34, resnet50, resnet101, resnet152, resnext50_32x4d, resnext101_32x8d, se_resnet50, senet154,
+        mobilenet_v1, mobilenet_v2,
+        fcn_resnet50, segnet,
+        autoencoder, unpooling_autoencoder, denoiser, dcgan_generator, dcgan_discriminator,
     )
 }  # fmt: skip
 
