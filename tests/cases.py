@@ -271,6 +271,9 @@ CONV2D_EDGES = [
     conv2d("winograd", 64, 24, 64, 3, groups=2),
     conv2d("winograd", 32, 2, 40, 3, padding=1, n=40),
     conv2d("winograd", 48, (2, 3), 33, 3, padding=1, n=50),
+    conv2d("winograd", 40, (13, 18), 32, 5, padding=2, n=2),
+    conv2d("winograd", 64, 15, 96, 5, padding=((0, 3), (1, 2)), groups=2),
+    conv2d("winograd", 33, (9, 14), 50, 2, padding=((1, 0), (0, 1)), n=2),
 ]
 
 CONV_TRANSPOSE2D_NETWORKS = [
@@ -306,6 +309,11 @@ CONV_TRANSPOSE2D_EDGES = [
     conv_transpose2d("groups", 40, 4, 40, 2, stride=3, groups=2),
     conv_transpose2d("depthwise", 17, 5, 17, 4, stride=2, padding=1, groups=17),
     conv_transpose2d("multiplier", 6, 5, 18, 3, stride=2, groups=6),
+    # Winograd's transforms for each phase.
+    conv_transpose2d("winograd", 40, (9, 12), 48, 4, stride=2, padding=1, n=2),
+    conv_transpose2d("winograd", 48, 13, 33, 6, stride=2, padding=2, output_padding=1),
+    conv_transpose2d("winograd", 64, (10, 9), 64, 4, stride=2, padding=1, groups=2),
+    conv_transpose2d("winograd", 64, 12, 64, 3, padding=1),
     # Few channels: worth computing all phases as channels of one convolution.
     conv_transpose2d("joined", 20, (5, 7), 3, 4, stride=2, padding=1, n=2),
     conv_transpose2d("joined", 6, 5, 4, 2, stride=2),

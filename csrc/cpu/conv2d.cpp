@@ -3,20 +3,6 @@
 #include "conv2d.h"
 
 namespace tesela::cpu {
-namespace {
-
-using Request = Conv2dRequest;
-
-struct Tap {
-  int32_t h, w;    // offset of the input pixel
-  int64_t kh, kw;  // of the weight
-};
-
-// Output pixels that see the same taps: all of a convolution, one residue class modulo the stride of a transposed one.
-struct Phase {
-  int64_t offset_h, offset_w, rows_h, rows_w;
-  std::vector<Tap> taps;
-};
 
 std::vector<Phase> phases_of(const Conv2dShape& s) {
   std::vector<Phase> phases;
@@ -48,6 +34,10 @@ std::vector<Phase> phases_of(const Conv2dShape& s) {
   }
   return phases;
 }
+
+namespace {
+
+using Request = Conv2dRequest;
 
 // One panel of packed weights, (taps, ic_count, 16), from a zeroed `to`: what is left zero are the lanes without a
 // channel and the input channels of other groups.

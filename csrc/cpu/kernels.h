@@ -70,15 +70,18 @@ struct ContractionOperands {
 
 using ContractionKernel = void(const ContractionArgs&, const ContractionOperands&, int64_t task);
 
-// conv2d_winograd: a problem's rows are tiles of outputs, its weights (panels, points, k, 16).
+// conv2d_winograd: a problem's rows are tiles of outputs, its taps only the first (h, w), its weights (panels, points,
+// k, 16).
 struct WinogradArgs {
   const Contraction* problems;
   const ContractionTask* tasks;
-  int64_t IH, IW, OH, OW, PT, PL, tiles_h, tiles_w, x_plane_stride, y_plane_stride;
+  int64_t IH, IW, OW, step_h, step_w, x_plane_stride, y_plane_stride;
   int64_t total_panels, last_panel_lanes;
   const float* bias;  // (total_panels * 16) or null
   ActivationSpec activation;
 };
+
+using WinogradKernel = void(const WinogradArgs&, const ContractionOperands&, int64_t task);
 
 struct PackPanelArgs {  // gemm's op(b), plain, into panels of 16 columns
   int64_t k, columns, ldb;
@@ -232,8 +235,7 @@ struct Kernels {
   ContractionKernel* conv2d_pointwise;    // 1x1, stride 1, no padding: x is read in place
   ContractionKernel* conv2d_direct;       // any taps; rows of x are packed slice by slice
   ContractionKernel* conv2d_interleaved;  // few input channels: x (plain or blocked) is packed as (kh, kw, c)
-  void (*conv2d_winograd_2x2)(const WinogradArgs&, const ContractionOperands&, int64_t task);
-  void (*conv2d_winograd_4x4)(const WinogradArgs&, const ContractionOperands&, int64_t task);
+  WinogradKernel *conv2d_winograd_2_3, *conv2d_winograd_4_3, *conv2d_winograd_3_2, *conv2d_winograd_2_5;  // F(m, r)
   ContractionKernel* gemm_rows;     // x plain (M, K), row-major
   ContractionKernel* gemm_columns;  // x plain (K, M), row-major
   void (*gemm_pack_panel)(const PackPanelArgs&, const float* b, float* packed, int64_t panel);

@@ -91,9 +91,9 @@ class Network:
         threads    used by each call; None follows set_num_threads
         precision  "float32"
         accuracy   "strict" sums every convolution directly in float32; "default" allows algorithms with about twice
-                   that rounding error (Winograd's F(2, 3) and F(4, 3)) and lets a NaN or an infinity spread beyond its
-                   receptive field: over a Winograd tile, or over the phases of a transposed convolution with few
-                   channels; "fast" allows more, and so far means the same
+                   that rounding error (Winograd's F(2,3), F(4,3), F(3,2), F(2,5)) and lets a NaN or an infinity
+                   spread beyond its receptive field: over a Winograd tile, or over the phases of a transposed
+                   convolution with few channels; "fast" allows more, and so far means the same
         image_size (H, W) other than the network's own, for networks that take any
         outputs    names of layers to return instead of the network's outputs
         """
