@@ -28,6 +28,13 @@ const float* data_or_null(const std::optional<Floats>& array) { return array ? a
 
 Dims dims_of(const py::array& array) { return Dims(array.shape(), array.shape() + array.ndim()); }
 
+DType dtype_of(const py::array& array) {
+  const char kind = array.dtype().kind();
+  if (kind == 'f' && array.itemsize() == 4) return DType::float32;
+  if (kind == 'i' && array.itemsize() == 8) return DType::int64;
+  throw ShapeError("program: expected an array of float32 or int64, got " + std::string(py::str(array.dtype())));
+}
+
 void expect_size(const char* what, const std::optional<Floats>& array, int64_t count) {
   if (array && array->size() != count) {
     throw ShapeError(std::string(what) + ": expected " + std::to_string(count) + " values, got shape " +
@@ -178,11 +185,20 @@ void define_program(py::module_& m) {
             return p.inputs.back();
           },
           "dims"_a, "dtype"_a = "float32")
-      .def("finish",
-           [](P& p, const std::vector<TensorId>& outputs) {
-             p.outputs = outputs;
-             p.program.finish(outputs);
-           })
+      .def(
+          "constant",
+          [](P& p, const py::array& value) {
+            if (!(value.flags() & py::array::c_style)) throw ShapeError("constant: expected a C-contiguous array");
+            return p.program.constant(dims_of(value), dtype_of(value), value.data());
+          },
+          "value"_a)
+      .def(
+          "finish",
+          [](P& p, const std::vector<TensorId>& outputs, size_t most_bytes) {
+            p.outputs = outputs;
+            p.program.finish(outputs, most_bytes);
+          },
+          "outputs"_a, "most_bytes"_a = SIZE_MAX)
       .def("run", &P::run, "inputs"_a, "outputs"_a, "threads"_a)
       .def("profile", &P::profile, "inputs"_a, "outputs"_a, "threads"_a, "repeats"_a)
       .def("steps", [](const P& p) { return p.program.steps(); })

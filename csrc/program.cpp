@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -54,6 +55,29 @@ TensorId Program::input(Dims dims, DType dtype) {
   tensor.storage = id;
   tensors_.push_back(std::move(tensor));
   inputs_.push_back(id);
+  return id;
+}
+
+Program::Constant::Constant(const Backend& b, size_t n) : backend(b), bytes(n), data(b.allocate(n)) {}
+Program::Constant::~Constant() { backend.release(data, bytes); }
+
+TensorId Program::constant(Dims dims, DType dtype, const void* data) {
+  element_count(dims, "constant");
+  Tensor tensor;
+  tensor.spec = plain_spec(std::move(dims), dtype);
+  tensor.home = Home::constant;
+  tensor.index = static_cast<int>(constants_.size());
+  const size_t bytes = tensor.spec.bytes();
+  constants_.push_back(std::make_unique<Constant>(backend_, bytes));
+  if (backend_.memory_is_host()) {
+    std::memcpy(constants_.back()->data, data, bytes);
+  } else {
+    backend_.upload(constants_.back()->data, data, bytes, nullptr);
+    backend_.wait(nullptr);
+  }
+  const TensorId id = static_cast<TensorId>(tensors_.size());
+  tensor.storage = id;
+  tensors_.push_back(std::move(tensor));
   return id;
 }
 
@@ -121,7 +145,7 @@ TensorId Program::joined(const std::vector<TensorId>& parts, const Dims& whole) 
   return id;
 }
 
-void Program::finish(const std::vector<TensorId>& outputs) {
+void Program::finish(const std::vector<TensorId>& outputs, size_t most_bytes) {
   for (size_t i = 0; i < outputs.size(); ++i) {
     TensorId id = in_layout(outputs[i], Layout::plain);
     // A result that is an input, shares another's memory or was named twice needs a buffer of its own.
@@ -136,6 +160,10 @@ void Program::finish(const std::vector<TensorId>& outputs) {
     outputs_.push_back(id);
   }
   place();
+  if (arena_bytes_ > most_bytes || scratch_bytes_ > most_bytes - arena_bytes_) {
+    throw ShapeError("program: expected activations of at most " + std::to_string(most_bytes) + " bytes, got " +
+                     std::to_string(arena_bytes_) + " and " + std::to_string(scratch_bytes_) + " of scratch");
+  }
   finished_ = true;
   release(acquire(1));  // the first run finds its arena in place
 }
@@ -192,6 +220,7 @@ void Program::place() {
 size_t Program::weight_bytes() const {
   size_t bytes = 0;
   for (const Step& step : steps_) bytes += step.plan->weight_bytes;
+  for (const auto& constant : constants_) bytes += constant->bytes;
   return bytes;
 }
 
@@ -267,6 +296,7 @@ void Program::bind(Context& context, const std::vector<const void*>& inputs, con
     for (; tensors_[at].storage != at; at = tensors_[at].storage) elements += tensors_[at].element_offset;
     const Tensor& storage = tensors_[at];
     char* base = context.arena + storage.arena_offset;
+    if (storage.home == Home::constant) base = static_cast<char*>(constants_[storage.index]->data);
     if (in_place && storage.home == Home::input) base = static_cast<char*>(const_cast<void*>(inputs[storage.index]));
     if (in_place && storage.home == Home::output) base = static_cast<char*>(outputs[storage.index]);
     const int64_t element_bytes = tensor.spec.dtype == DType::int64 ? 8 : 4;

@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -35,6 +36,8 @@ class Program {
   const TensorSpec& spec(TensorId id) const { return tensors_.at(static_cast<size_t>(id)).spec; }
 
   TensorId input(Dims dims, DType dtype = DType::float32);
+  // A tensor of the program whose elements are known now; copied.
+  TensorId constant(Dims dims, DType dtype, const void* data);
 
   // Appends a planned step and returns its output tensors. Called by backends.
   std::vector<TensorId> append(std::unique_ptr<Plan> plan, const std::vector<TensorId>& inputs,
@@ -50,7 +53,8 @@ class Program {
   // a part whose channels do not fill whole blocks, that is no arena tensor, or that already is a part elsewhere.
   TensorId joined(const std::vector<TensorId>& parts, const Dims& whole);
 
-  void finish(const std::vector<TensorId>& outputs);
+  // Throws ShapeError, before anything is allocated, where arena and scratch of one thread need more than most_bytes.
+  void finish(const std::vector<TensorId>& outputs, size_t most_bytes = SIZE_MAX);
   // inputs and outputs: dense plain buffers in the order of input() and finish().
   void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads);
   // Runs `repeats` times and reports the fastest time of each step.
@@ -63,11 +67,11 @@ class Program {
   size_t weight_bytes() const;
 
  private:
-  enum class Home : uint8_t { arena, input, output };
+  enum class Home : uint8_t { arena, input, output, constant };
   struct Tensor {
     TensorSpec spec;
     Home home = Home::arena;
-    int index = -1;              // input or output: position in run()'s lists
+    int index = -1;              // input or output: position in run()'s lists; constant: in constants_
     TensorId storage = -1;       // arena: the tensor whose memory this one lies in, itself as a rule
     int64_t element_offset = 0;  // inside `storage`
     size_t arena_offset = 0;     // bytes; of storage owners
@@ -77,6 +81,13 @@ class Program {
     std::string name, op;
     std::unique_ptr<Plan> plan;
     std::vector<TensorId> inputs, outputs;
+  };
+  struct Constant {
+    const Backend& backend;
+    size_t bytes;
+    void* data;
+    Constant(const Backend& backend, size_t bytes);
+    ~Constant();
   };
   struct Context;  // arena, scratch and resolved operands of one concurrent run
 
@@ -94,6 +105,7 @@ class Program {
   std::vector<Tensor> tensors_;
   std::vector<Step> steps_;
   std::vector<TensorId> inputs_, outputs_;
+  std::vector<std::unique_ptr<Constant>> constants_;
   std::string name_, op_;
   size_t arena_bytes_ = 0, scratch_bytes_ = 0;
   bool finished_ = false;
