@@ -1,4 +1,4 @@
-"""Every operator on every instruction set, against reference.py.
+"""Every operator on every instruction set, against reference/.
 
 Twice: on integers small enough that float32 is exact, where equality is equality; then on normal values, within a bound
 that follows from the arithmetic. With u = 2^-24, the unit of rounding, and gamma(n) = n u / (1 - n u):

@@ -9,7 +9,7 @@
 
 A node computes one or more values, named after it ("pool1", and "pool1:1" for a second one). Building infers every size
 for a batch of one, so a mistake is reported at the layer where it is made. What a node means is the function of its
-operator's name in reference.py; `Graph.evaluate` runs them all.
+operator's name in reference/; `Graph.evaluate` runs them all.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ class Graph:
         inputs: Mapping[str, np.ndarray],
         outputs: Sequence[str] | None = None,
     ) -> list[np.ndarray]:
-        """Runs the graph node by node on reference.py, in float64: what every compiled program is compared with."""
+        """Runs the graph node by node on reference/, in float64: what every compiled program is compared with."""
         values: dict[str, Any] = dict(inputs)
         wanted = self.outputs if outputs is None else list(outputs)
         for node in self.nodes:

@@ -107,7 +107,7 @@ class Network:
         )
 
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
-        """The same on reference.py in float64, node by node: slow, and what the fast answer should be."""
+        """The same on reference/ in float64, node by node: slow, and what the fast answer should be."""
         inputs = dict(zip(self.graph.inputs, arrays, strict=True))
         results = self.graph.evaluate(self.parameters, inputs, outputs)
         return results[0] if len(results) == 1 else tuple(results)

@@ -1,4 +1,4 @@
-"""From a network to an ONNX model: one small function per operator of operators.py, in the same order.
+"""From a network to an ONNX model: one small function per operator of operators/, in the same order.
 
 Values and parameters keep their names, and the initializers of the model are exactly the parameters; what else an
 operator needs is a Constant node. Every size but the batch is known here, so what ONNX words differently, or engines
