@@ -36,7 +36,9 @@ class CompiledNetwork:
         device: str = "cpu",
         threads: int | None = None,
         accuracy: str = "default",
+        max_bytes: int | None = None,
     ):
+        """max_bytes: what activations and the scratch of one thread may take; ValueError where they need more."""
         if threads is not None and not 1 <= integer("compile", "threads", threads) <= _MOST_THREADS:
             raise ValueError(f"compile: expected threads from 1 to {_MOST_THREADS}, got {threads}")
         unknown = [name for name in outputs if name not in graph.dims]
@@ -47,6 +49,7 @@ class CompiledNetwork:
         self.threads = threads
         self.device = device
         self.accuracy = accuracy
+        self._most_bytes = {} if max_bytes is None else {"most_bytes": max_bytes}
         self.isa = _core.selected_isa()
         self.input_dims = {name: tuple(dims) for name, dims in inputs.items()}
         sizes = graph.infer_all(self.input_dims)
@@ -69,7 +72,7 @@ class CompiledNetwork:
             except (TypeError, ValueError) as error:
                 raise type(error)(f"layer {node.name!r}: {error}") from None
             values.update(zip(node.outputs, results, strict=True))
-        program.finish([values[name] for name in graph.outputs])
+        program.finish([values[name] for name in graph.outputs], **self._most_bytes)
         self._dtypes = [program.dtype(values[name]) for name in graph.outputs]
         return program
 

@@ -71,17 +71,21 @@ class Graph:
 
     # ------------------------------------------------------------------------------------------------------ building
 
-    def input(self, name: str, dims: Sequence[int]) -> str:
-        """An input of the network; dims are those of one image, (C, H, W)."""
+    def input(self, name: str, dims: Sequence[int], *, batch: int | None = 1) -> str:
+        """An input of the network; dims are those of one image, (C, H, W).
+
+        batch: the number of images for which sizes are inferred; None where dims are the whole size already.
+        """
         self._check_new(name)
         if not isinstance(dims, Sequence):
             raise TypeError(f"input {name!r}: expected dims as a sequence of integers, got {dims!r}")
         dims = tuple(integer(f"input {name!r}", "dims", d) for d in dims)
         if min(dims, default=1) < 1:
             raise ValueError(f"input {name!r}: expected sizes of at least 1, got {dims}")
-        _core.element_count((1, *dims), f"input {name!r}")
-        self.inputs[name] = dims
-        self.dims[name] = (1, *dims)
+        whole = dims if batch is None else (batch, *dims)
+        _core.element_count(whole, f"input {name!r}")
+        self.inputs[name] = whole[1:]
+        self.dims[name] = whole
         return name
 
     def output(self, *values: str) -> None:
@@ -90,15 +94,24 @@ class Graph:
         self.outputs = list(values)
 
     def apply(
-        self, op: str, name: str, *inputs: Any, parameters: Mapping[str, Parameter] | None = None, **attributes: Any
+        self,
+        op: str,
+        name: str,
+        *inputs: Any,
+        parameters: Mapping[str, Parameter] | None = None,
+        names: Mapping[str, str] | None = None,
+        **attributes: Any,
     ) -> Any:
-        """Appends a node; returns its value, or a tuple of them. `inputs` follow the operator's tensors in order."""
+        """Appends a node; returns its value, or a tuple of them. `inputs` follow the operator's tensors in order.
+
+        names: what parameters are called that are not called name.operand.
+        """
         operator = TABLE.get(op)
         if operator is None:
             raise ValueError(f"layer {name!r}: unknown operator {op!r}")
         self._check_new(name)
         operands = self._in_layer(name, self._operands, operator, inputs, parameters or {})
-        names = {operand: f"{name}.{operand}" for operand in parameters or {}}
+        names = {operand: f"{name}.{operand}" for operand in parameters or {}} | dict(names or {})
         node = Node(name, op, operands, names, self._in_layer(name, operator.attributes, **attributes))
         shapes = {operand: parameter.shape for operand, parameter in (parameters or {}).items()}
         sizes = self._in_layer(name, operator.dims, node.attributes, **self.tensor_dims(node, self.dims), **shapes)

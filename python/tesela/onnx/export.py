@@ -470,6 +470,16 @@ def _flatten(w, a, x):
     return w("Reshape", x, w.constant([0] * start + [-1, *dims[end + 1 :]], np.int64))
 
 
+@_exports("reshape")
+def _reshape(w, a, x):
+    return w("Reshape", x, w.constant(a["shape"], np.int64))
+
+
+@_exports("constant")
+def _constant(w, a, value):
+    return w("Identity", value)
+
+
 @_exports("dropout")
 def _dropout(w, a, x):
     return w("Identity", x)

@@ -148,3 +148,30 @@ class Dropout(Operator, name="dropout"):
 
     def lower(self, program, a, x):
         return [x]
+
+
+class Reshape(Operator, name="reshape"):
+    def attributes(self, *, shape):
+        return {"shape": tuple(arguments.integer("reshape", "shape", d) for d in shape)}
+
+    def dims(self, a, x):
+        shape = a["shape"]
+        if min(shape, default=1) < 1 or _core.element_count(shape, "reshape output") != math.prod(x):
+            raise ValueError(f"reshape: expected a shape of {math.prod(x)} elements for x {tuple(x)}, got {shape}")
+        return [shape]
+
+    def lower(self, program, a, x):
+        return [program.reshape(x, a["shape"])]
+
+
+class Constant(Operator, name="constant"):
+    """A parameter where a tensor is expected."""
+
+    tensors = ()
+    parameters = ("value",)
+
+    def dims(self, a, value):
+        return [value]
+
+    def lower(self, program, a, value):
+        return [program.constant(value)]
