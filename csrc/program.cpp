@@ -58,23 +58,19 @@ TensorId Program::input(Dims dims, DType dtype) {
   return id;
 }
 
-Program::Constant::Constant(const Backend& b, size_t n) : backend(b), bytes(n), data(b.allocate(n)) {}
-Program::Constant::~Constant() { backend.release(data, bytes); }
-
-TensorId Program::constant(Dims dims, DType dtype, const void* data) {
-  element_count(dims, "constant");
+TensorId Program::constant(const void* values, Dims dims, DType dtype) {
   Tensor tensor;
   tensor.spec = plain_spec(std::move(dims), dtype);
-  tensor.home = Home::constant;
-  tensor.index = static_cast<int>(constants_.size());
   const size_t bytes = tensor.spec.bytes();
-  constants_.push_back(std::make_unique<Constant>(backend_, bytes));
+  constants_.emplace_back(backend_, std::max(aligned(bytes), alignment));
   if (backend_.memory_is_host()) {
-    std::memcpy(constants_.back()->data, data, bytes);
+    if (bytes > 0) std::memcpy(constants_.back().data, values, bytes);
   } else {
-    backend_.upload(constants_.back()->data, data, bytes, nullptr);
+    backend_.upload(constants_.back().data, values, bytes, nullptr);
     backend_.wait(nullptr);
   }
+  tensor.home = Home::constant;
+  tensor.index = static_cast<int>(constants_.size()) - 1;
   const TensorId id = static_cast<TensorId>(tensors_.size());
   tensor.storage = id;
   tensors_.push_back(std::move(tensor));
@@ -219,8 +215,8 @@ void Program::place() {
 
 size_t Program::weight_bytes() const {
   size_t bytes = 0;
+  for (const Block& block : constants_) bytes += block.bytes;
   for (const Step& step : steps_) bytes += step.plan->weight_bytes;
-  for (const auto& constant : constants_) bytes += constant->bytes;
   return bytes;
 }
 
@@ -296,11 +292,11 @@ void Program::bind(Context& context, const std::vector<const void*>& inputs, con
     for (; tensors_[at].storage != at; at = tensors_[at].storage) elements += tensors_[at].element_offset;
     const Tensor& storage = tensors_[at];
     char* base = context.arena + storage.arena_offset;
-    if (storage.home == Home::constant) base = static_cast<char*>(constants_[storage.index]->data);
     if (in_place && storage.home == Home::input) base = static_cast<char*>(const_cast<void*>(inputs[storage.index]));
     if (in_place && storage.home == Home::output) base = static_cast<char*>(outputs[storage.index]);
-    const int64_t element_bytes = tensor.spec.dtype == DType::int64 ? 8 : 4;
-    context.operands[id] = {base + elements * element_bytes, tensor.spec.image_stride};
+    if (storage.home == Home::constant) base = static_cast<char*>(constants_[storage.index].data);
+    context.operands[id] = {base + elements * static_cast<int64_t>(bytes_of(tensor.spec.dtype)),
+                            tensor.spec.image_stride};
   }
   for (size_t s = 0; s < steps_.size(); ++s) {
     for (size_t i = 0; i < steps_[s].inputs.size(); ++i) context.inputs[s][i] = context.operands[steps_[s].inputs[i]];

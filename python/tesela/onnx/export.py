@@ -16,7 +16,7 @@ import numpy as np
 
 try:
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 except ModuleNotFoundError:
     raise ImportError("writing ONNX models needs the onnx package; pip install 'tesela[onnx]'") from None
 
@@ -57,9 +57,7 @@ def export(
     for node in graph.nodes:
         writer.write(node)
     values = {
-        name: helper.make_tensor_value_info(
-            name, TensorProto.INT64 if name in graph.indices else TensorProto.FLOAT, shape
-        )
+        name: helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(graph.dtypes[name])), shape)
         for name, shape in shapes.items()
     }
     model = helper.make_model(
@@ -86,7 +84,7 @@ def _sizes(graph: Graph, batch: int | None) -> tuple[dict[str, Dims], dict[str, 
     """Of every value: sizes for some batch, and the shape that the model states, where "N" is an open batch size."""
 
     def sizes(batch: int) -> dict[str, Dims]:
-        return graph.infer_all({name: (batch, *dims) for name, dims in graph.inputs.items()})
+        return graph.infer_all(graph.input_dims(batch))
 
     if batch is not None:
         return sizes(batch), {name: list(dims) for name, dims in sizes(batch).items()}
@@ -473,11 +471,6 @@ def _flatten(w, a, x):
 @_exports("reshape")
 def _reshape(w, a, x):
     return w("Reshape", x, w.constant(a["shape"], np.int64))
-
-
-@_exports("constant")
-def _constant(w, a, value):
-    return w("Identity", value)
 
 
 @_exports("dropout")

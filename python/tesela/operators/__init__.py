@@ -12,4 +12,4 @@ tests/cases.py.
 from . import activation, arithmetic, convolution, layout, matrix, normalization, pooling
 from .activation import Activation
 from .normalization import BatchNorm
-from .table import TABLE, Dims, Operator
+from .table import ANY, FLOAT, TABLE, Dims, Operator

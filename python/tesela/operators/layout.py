@@ -162,16 +162,3 @@ class Reshape(Operator, name="reshape"):
 
     def lower(self, program, a, x):
         return [program.reshape(x, a["shape"])]
-
-
-class Constant(Operator, name="constant"):
-    """A parameter where a tensor is expected."""
-
-    tensors = ()
-    parameters = ("value",)
-
-    def dims(self, a, value):
-        return [value]
-
-    def lower(self, program, a, value):
-        return [program.constant(value)]

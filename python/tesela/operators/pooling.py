@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,6 +29,9 @@ class MaxPool2d(Operator, name="max_pool2d"):
             "max_pool2d", x, a["kernel_size"], a["stride"], flat(a["padding"]), a["dilation"], a["ceil_mode"]
         )
         return [tuple(y)] * (2 if a["return_indices"] else 1)
+
+    def dtypes(self, a, **operands):
+        return [*super().dtypes(a, **operands), *(["int64"] if a["return_indices"] else [])]
 
     def lower(self, program, a, x):
         return program.max_pool2d(
@@ -124,6 +128,7 @@ class GlobalMaxPool2d(Operator, name="global_max_pool2d"):
 
 class MaxUnpool2d(Operator, name="max_unpool2d"):
     tensors = ("x", "indices")
+    takes: ClassVar = {"indices": ("int64",)}
 
     def attributes(self, *, kernel_size, stride=None, padding=0, output_size=None):
         kernel = pair("max_unpool2d", "kernel_size", kernel_size)

@@ -12,7 +12,7 @@ A convolution is a sum over kernel taps, a pooling a running maximum or sum over
 from .activation import _activate, elu, gelu, hardswish, leaky_relu, prelu, relu, relu6, sigmoid, silu, tanh
 from .arithmetic import add, mul
 from .convolution import conv2d, conv_transpose2d
-from .layout import concat, constant, dropout, flatten, pad, pixel_shuffle, reshape, upsample
+from .layout import concat, dropout, flatten, pad, pixel_shuffle, reshape, upsample
 from .matrix import gemm, linear
 from .normalization import batch_norm, local_response_norm, log_softmax, softmax
 from .pooling import adaptive_avg_pool2d, avg_pool2d, global_avg_pool2d, global_max_pool2d, max_pool2d, max_unpool2d

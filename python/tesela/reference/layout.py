@@ -118,8 +118,3 @@ def dropout(x: ArrayLike, p: float = 0.5) -> Array:
 def reshape(x: ArrayLike, *, shape: Sequence[int]) -> Array:
     """The same elements in row-major order under other sizes. numpy.reshape, ONNX Reshape."""
     return _array(x).reshape(tuple(shape))
-
-
-def constant(value: ArrayLike) -> Array:
-    """A parameter where a tensor is expected."""
-    return _array(value)
