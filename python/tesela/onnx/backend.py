@@ -12,6 +12,7 @@ from onnx.backend.base import Backend, BackendRep
 from .load import MAX_BYTES
 from .model import check
 from .network import OnnxNetwork
+from .tensors import carried
 
 
 class TeselaRep(BackendRep):
@@ -34,6 +35,8 @@ class TeselaBackend(Backend):
         if not cls.supports_device(device):
             raise ValueError(f"tesela.onnx.backend: expected the device CPU, got {device}")
         network = OnnxNetwork(check(model, None, MAX_BYTES), {}, MAX_BYTES)
+        for value in model.graph.output:
+            carried(value.type.tensor_type.elem_type, f"output {value.name!r}")
         types = [value.type.tensor_type.elem_type for value in model.graph.output]
         return TeselaRep(network, [np.dtype(helper.tensor_dtype_to_np_dtype(kind)) for kind in types])
 

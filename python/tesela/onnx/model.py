@@ -12,7 +12,7 @@ from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 from . import tensors
 
-OPSETS = range(6, 25)
+OPSETS = range(6, 30)
 MOST_NODES = 100_000
 MOST_FILE_BYTES = 2**31 - 1  # protobuf's limit
 

@@ -18,7 +18,7 @@ from ..operators import Dims
 from ..runtime import current_device
 from . import translate  # noqa: F401  (fills the table of translators)
 from .model import Model
-from .translation import Translation
+from .translation import NeedsValue, Translation
 
 MOST_REMEMBERED = 16  # plans
 MOST_VALUES = 4096  # elements of an input whose values are read to plan
@@ -28,7 +28,8 @@ class OnnxNetwork(Network):
     """A Network whose graph is translated anew for other input sizes.
 
     Its parameters are the model's floating-point initializers, under their names, in float32. Inputs of integers or
-    bool are taken as values that a plan depends on; they are no inputs of the graph then.
+    bool, and others on which a plan depends (a weight, the scales of Resize), are bound by value: there is one plan for
+    each value, and they are no inputs of its graph.
     """
 
     def __init__(self, model: Model, input_dims: Mapping[str, Sequence[int]], max_bytes: int):
@@ -41,6 +42,7 @@ class OnnxNetwork(Network):
         self.parameters = {name: np.ascontiguousarray(array, np.float32)
                            for name, array in model.initializers.items() if array.dtype.kind == "f"}  # fmt: skip
         self._plans: dict[Any, Translation] = {}
+        self._by_value = {name for name, given in model.inputs.items() if given.dtype.kind != "f"}
         self._compiled = {}
 
     def __repr__(self) -> str:
@@ -90,8 +92,8 @@ class OnnxNetwork(Network):
                 )
             if not fits:
                 raise ValueError(f"{self.model.name}: expected {name} of shape {expected}, got {array.shape}")
-            by_value = given.dtype.kind != "f" or array.size == 0
-            dtype = given.dtype if by_value else np.dtype(np.float32)
+            by_value = name in self._by_value or array.size == 0
+            dtype = np.dtype(np.float32) if given.dtype.kind == "f" else given.dtype
             if array.dtype != dtype:
                 raise TypeError(f"{self.model.name}: expected {name} of dtype {dtype}, got {array.dtype}")
             dims[name] = array.shape
@@ -104,12 +106,31 @@ class OnnxNetwork(Network):
                 values[name] = array
         return dims, values, rest
 
+    def _translated(self, arrays: Sequence[np.ndarray]) -> tuple[Translation, list[np.ndarray]]:
+        """The translation for these arrays, and those of them that its graph takes."""
+        while True:
+            dims, values, rest = self._bound(arrays)
+            try:
+                return self.translation(dims, values), rest
+            except NeedsValue as needed:
+                self._by_value.add(str(needed))
+
+    def _planned(self, dims: Mapping[str, Dims]) -> Translation:
+        """The translation for these sizes alone."""
+        needed = next(iter(self._by_value), None)
+        try:
+            if needed is None:
+                return self.translation(dims, {})
+        except NeedsValue as error:
+            needed = str(error)
+        raise ValueError(f"{self.model.name}: the plan depends on the values of input {needed!r}; call the network")
+
     @property
     def graph(self) -> Graph:
         """The graph for a batch of one, or for the sizes that came last."""
         if self._plans:
             return list(self._plans.values())[-1].graph
-        return self.translation(self._declared(1), {}).graph
+        return self._planned(self._declared(1)).graph
 
     def _plan(self, found: Translation, outputs: Sequence[str], **options: Any) -> CompiledNetwork:
         inputs = {name: found.graph.dims[name] for name in found.graph.inputs}
@@ -129,8 +150,7 @@ class OnnxNetwork(Network):
     # ------------------------------------------------------------------------------------------------------- running
 
     def _compiled_values(self, arrays: Sequence[np.ndarray], outputs: Sequence[str] | None):
-        dims, values, rest = self._bound(arrays)
-        found = self.translation(dims, values)
+        found, rest = self._translated(arrays)
         names = tuple(found.graph.outputs if outputs is None else outputs)
         key = (id(found), names, _core.selected_isa(), current_device())
         if key not in self._compiled:
@@ -160,8 +180,7 @@ class OnnxNetwork(Network):
     def profile(self, x: np.ndarray, *, threads: int | None = None, repeats: int = 10):
         from ..report import Profile
 
-        dims, values, rest = self._bound([x])
-        found = self.translation(dims, values)
+        found, rest = self._translated([x])
         compiled = self._plan(found, found.graph.outputs, device=current_device(), threads=threads)
         return Profile(compiled.profile(*rest, repeats=repeats))
 
@@ -173,13 +192,12 @@ class OnnxNetwork(Network):
             raise ValueError(f"compile: expected precision as 'float32', got {precision!r}")
         if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
             raise ValueError(f"compile: expected batch as an integer of at least 1, got {batch!r}")
-        found = self.translation(self._declared(int(batch), image_size), {})
+        found = self._planned(self._declared(int(batch), image_size))
         names = found.graph.outputs if outputs is None else outputs
         return self._plan(found, names, device=device, threads=threads, accuracy=accuracy)
 
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
-        dims, values, rest = self._bound(arrays)
-        found = self.translation(dims, values)
+        found, rest = self._translated(arrays)
         names = None if outputs is None else [self._layer(found, name) for name in outputs]
         results = found.graph.evaluate(found.parameters, dict(zip(found.graph.inputs, rest, strict=True)), names)
         return results[0] if len(results) == 1 else tuple(results)

@@ -119,10 +119,11 @@ def _external(tensor: TensorProto, folder: Path | None, size: int, what: str) ->
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     except OSError as error:
         raise ValueError(f"{what}: cannot read external data {location!r}: {error.strerror}") from None
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise ValueError(f"{what}: expected external data in a regular file, got {location!r}")
     with open(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{what}: expected external data in a regular file, got {location!r}")
         if offset + length > status.st_size:
             raise ValueError(f"{what}: expected {length} bytes at {offset} in {location!r}, which has {status.st_size}")
         file.seek(offset)

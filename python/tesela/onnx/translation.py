@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from onnx import AttributeProto, NodeProto, TensorProto
 
 from ..graph import Graph, Parameter
-from ..operators import Dims
+from ..operators import TABLE, Dims
 from . import tensors
 from .model import Model, called
 
@@ -41,6 +41,10 @@ class Value:
     @property
     def known(self) -> bool:
         return self.array is not None
+
+
+class NeedsValue(Exception):
+    """The plan depends on the elements of this input of the graph."""
 
 
 class Call:
@@ -159,8 +163,6 @@ class Translation:
 
     def _renamed(self, value: Value) -> Value:
         """The only operator that a node became has the node's name."""
-        from dataclasses import replace
-
         graph, node = self.graph, self.graph.nodes[-1]
         if value.name != node.name or self._layer in graph.dims:
             return value
@@ -184,8 +186,6 @@ class Translation:
 
     def __call__(self, op: str, *inputs: Any, parameters: Mapping[str, Value | None] | None = None, **attributes: Any):
         """Inputs are values, arrays or lists of them; what is known becomes a parameter."""
-        from ..operators import TABLE
-
         shapes: dict[str, Parameter] = {}
         names: dict[str, str] = {}
         layer = self._new_name(f"{self._layer}/{op}")
@@ -229,6 +229,8 @@ class Translation:
 
     def known(self, call: Call, what: str, value: Value | None) -> np.ndarray | None:
         """The elements of an operand that decides sizes."""
+        if value is not None and value.name in self.graph.inputs:
+            raise NeedsValue(value.name)
         if value is not None and not value.known:
             raise call.error(f"expected {what} known when the network is planned, got a computed value")
         return None if value is None else value.array

@@ -10,7 +10,10 @@ from ..translation import Call, Translation, Value, translates
 
 
 @translates("Identity", "Dropout")
-def identity(t: Translation, call: Call, x: Value, *_: Value | None):
+def identity(t: Translation, call: Call, x: Value, ratio: Value | None = None, training: Value | None = None):
+    flag = t.known(call, "training_mode", training)
+    if flag is not None and flag.any():
+        raise call.error("training is not supported")
     if call.op_type == "Dropout" and call.outputs > 1:
         return x, t.value(np.ones(t.reserve(x.dims, bool, call.what), bool))
     return x
