@@ -37,6 +37,18 @@ def test_round_trip(name):
     np.testing.assert_array_equal(again(x), loaded(x))
 
 
+def test_reshape():
+    g = ts.Graph("reshape")
+    g.output(g.reshape("y", g.relu("a", g.input("x", (2, 3), batched=False)), shape=(3, 1, 2)))
+    net, x = ts.Network(g), np.arange(-2, 4, dtype=np.float32).reshape(2, 3)
+    expected = np.maximum(x, 0).reshape(3, 1, 2)
+    compiled = net.compile()
+    for y in (compiled(x), net.reference(x), ts.onnx.load(net.to_onnx(batch=1).SerializeToString())(x)):
+        np.testing.assert_array_equal(y, expected)
+    with pytest.raises(ValueError, match="reshape: expected a shape of 6 elements"):
+        g.reshape("z", "a", shape=(4, 2))
+
+
 def test_layers_by_name():
     net = ts.models.lenet5()
     loaded = ts.onnx.load(net.to_onnx().SerializeToString())

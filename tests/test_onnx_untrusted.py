@@ -46,7 +46,7 @@ BAD = {
     "old opset": (model([node("Relu", ["x"])], opset=3), "opset"),
     "kernel of 10^9": (model([node("MaxPool", ["x"], kernel_shape=[10**9, 10**9])]), "MaxPool"),
     "kernel and padding of 10^9": (
-        model([node("MaxPool", ["x"], kernel_shape=[10**9] * 2, pads=[10**9 - 1] * 4)]), "max_bytes|kernel|elements",
+        model([node("MaxPool", ["x"], kernel_shape=[10**9] * 2, pads=[10**9 - 1] * 4)]), "overflows|elements",
     ),
     "negative stride": (model([node("Conv", ["x", "w"], strides=[-1, 1])], initializers=[WEIGHT]), "positive"),
     "dilation overflow": (model([node("Conv", ["x", "w"], dilations=[2**62] * 2)], initializers=[WEIGHT]), "2\\^31"),

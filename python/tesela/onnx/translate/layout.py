@@ -133,7 +133,7 @@ def resize(t: Translation, call: Call, x: Value, *operands: Value | None):
     place = call.text("coordinate_transformation_mode", "half_pixel")
     if upsample or call.opset < 11:
         place = "asymmetric"
-    if call.has("keep_aspect_ratio_policy") or call.integer("antialias", 0):
+    if call.text("keep_aspect_ratio_policy", "stretch") != "stretch" or call.integer("antialias", 0):
         raise call.error("antialiasing and aspect ratios are not supported")
     chosen = scales if sizes is None or np.size(sizes) == 0 else sizes
     if len(x.dims) != 4 or chosen is None:
