@@ -26,9 +26,9 @@ using Floats = py::array_t<float, py::array::c_style>;
 
 const float* data_or_null(const std::optional<Floats>& array) { return array ? array->data() : nullptr; }
 
-std::string dtype_name(const py::array& array) { return py::str(array.dtype()); }
-
 Dims dims_of(const py::array& array) { return Dims(array.shape(), array.shape() + array.ndim()); }
+
+DType dtype_of(const py::array& array) { return dtype_named(py::str(array.dtype())); }
 
 void expect_size(const char* what, const std::optional<Floats>& array, int64_t count) {
   if (array && array->size() != count) {
@@ -109,7 +109,7 @@ std::vector<Pointer> buffers(const Program& program, const std::vector<TensorId>
   for (size_t i = 0; i < ids.size(); ++i) {
     const TensorSpec& spec = program.spec(ids[i]);
     const py::array& array = arrays[i];
-    if (dtype_name(array) != name_of(spec.dtype) || dims_of(array) != spec.dims ||
+    if (std::string(py::str(array.dtype())) != name_of(spec.dtype) || dims_of(array) != spec.dims ||
         !(array.flags() & py::array::c_style) || (writable && !array.writeable())) {
       throw ShapeError(std::string("program: expected ") + what + " " + std::to_string(i) + " as a C-contiguous " +
                        name_of(spec.dtype) + " array of shape " + to_string(spec.dims) + ", got " +
@@ -178,17 +178,18 @@ void define_program(py::module_& m) {
           "dims"_a, "dtype"_a = "float32")
       .def(
           "constant",
-          [](P& p, const py::array& values) {
-            const DType dtype = dtype_named(dtype_name(values));
-            if (!(values.flags() & py::array::c_style)) throw ShapeError("constant: expected a C-contiguous array");
-            return p.program.constant(values.data(), dims_of(values), dtype);
+          [](P& p, const py::array& value) {
+            if (!(value.flags() & py::array::c_style)) throw ShapeError("constant: expected a C-contiguous array");
+            return p.program.constant(dims_of(value), dtype_of(value), value.data());
           },
-          "values"_a)
-      .def("finish",
-           [](P& p, const std::vector<TensorId>& outputs) {
-             p.outputs = outputs;
-             p.program.finish(outputs);
-           })
+          "value"_a)
+      .def(
+          "finish",
+          [](P& p, const std::vector<TensorId>& outputs, size_t most_bytes) {
+            p.outputs = outputs;
+            p.program.finish(outputs, most_bytes);
+          },
+          "outputs"_a, "most_bytes"_a = SIZE_MAX)
       .def("run", &P::run, "inputs"_a, "outputs"_a, "threads"_a)
       .def("profile", &P::profile, "inputs"_a, "outputs"_a, "threads"_a, "repeats"_a)
       .def("steps", [](const P& p) { return p.program.steps(); })
