@@ -352,6 +352,33 @@ void define_program(py::module_& m) {
   program.def("pixel_shuffle",
               [](P& p, TensorId x, int64_t factor) { return p.backend().pixel_shuffle(p.program, x, factor); });
   program.def(
+      "indexed_copy",
+      [](P& p, TensorId x, int64_t base, const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides,
+         const std::vector<std::vector<int64_t>>& tables, const std::string& fill) {
+        if (strides.size() != sizes.size() || tables.size() != sizes.size()) {
+          throw ShapeError("indexed_copy: expected a stride and a table for each axis");
+        }
+        IndexedCopy copy{base, {}, {fill.begin(), fill.end()}};
+        for (size_t d = 0; d < sizes.size(); ++d) copy.axes.push_back({sizes[d], strides[d], tables[d]});
+        return p.backend().indexed_copy(p.program, x, copy);
+      },
+      "x"_a, "base"_a, "sizes"_a, "strides"_a, "tables"_a, "fill"_a);
+  program.def(
+      "map",
+      [](P& p, const std::string& op, const std::vector<TensorId>& operands, const std::string& dtype) {
+        return p.backend().map(p.program, op, operands, dtype_named(dtype));
+      },
+      "op"_a, "operands"_a, "dtype"_a);
+  program.def(
+      "reduce",
+      [](P& p, const std::string& op, TensorId x, const std::vector<int64_t>& axes, bool select_last) {
+        return p.backend().reduce(p.program, op, x, axes, select_last);
+      },
+      "op"_a, "x"_a, "axes"_a, "select_last"_a);
+  program.def("gather", [](P& p, TensorId x, TensorId indices, int64_t axis) {
+    return p.backend().gather(p.program, x, indices, axis);
+  });
+  program.def(
       "reshape",
       [](P& p, TensorId x, Dims dims) {
         if (element_count(dims, "reshape") != element_count(p.dims(x), "reshape")) {

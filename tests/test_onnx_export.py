@@ -306,9 +306,20 @@ def compare(net, values, bound):
                 assert error <= bound * largest, (what, value, batch, error / largest)
 
 
+# Not written to ONNX yet.
+ARRAY_OPERATORS = {
+    name for name, operator in TABLE.items() if type(operator).__module__.endswith((".array", ".map", ".reduce"))
+}
+
+
 def test_every_operator_is_in_the_table_and_in_the_cases():
-    assert set(EXPORTERS) == set(TABLE)
-    assert {case.split()[0] for case in (*EXACT, *ROUNDED)} == set(TABLE)
+    assert set(EXPORTERS) == set(TABLE) - ARRAY_OPERATORS
+    assert {case.split()[0] for case in (*EXACT, *ROUNDED)} == set(EXPORTERS)
+
+
+def test_an_operator_without_an_exporter_is_named():
+    with pytest.raises(ValueError, match="layer 'back': flip cannot be written to ONNX yet"):
+        network(lambda g, x: g.flip("back", x, axes=(1,)), (2, 3)).to_onnx()
 
 
 @pytest.mark.parametrize("case", EXACT)

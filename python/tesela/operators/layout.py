@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
 from .. import _core, arguments
 from ..arguments import flat, number, pair
-from .table import Operator, expect_rank
+from .table import ANY, Operator, expect_rank
 
 
 class Concat(Operator, name="concat"):
     tensors = ("tensors*",)
+    takes: ClassVar = {"tensors": ANY}
+    alike = ("tensors",)
 
     def attributes(self, *, dim=1):
         return {"dim": arguments.integer("concat", "dim", dim)}
 
     def dims(self, a, tensors):
         return [tuple(_core.concat_dims(tensors, a["dim"]))]
+
+    def dtypes(self, a, **operands):
+        self.expect_dtypes(**operands)
+        return operands["tensors"][:1]
 
     def lower(self, program, a, tensors):
         return [program.concat(tensors, a["dim"])]
