@@ -211,6 +211,24 @@ def test_matmul(x, y, rng):
     exact("matmul", numbers(rng, x, "float32"), numbers(rng, y, "float32"))
 
 
+@pytest.mark.parametrize(
+    "op, attributes, shape",
+    [("instance_norm", {}, (5,)), ("group_norm", {"groups": 1}, (5,)), ("layer_norm", {}, (6,)),
+     ("layer_norm", {"axis": 2}, (4, 6))],
+)  # fmt: skip
+def test_normalization(op, attributes, shape, rng):
+    x = rng.standard_normal((2, 5, 4, 6), np.float32) + 3
+    weight, bias = (rng.standard_normal(shape, np.float32) for _ in range(2))
+    graph = tesela.Graph(op)
+    value = graph.input("x", x.shape, batched=False)
+    parameter = tesela.graph.Parameter(shape)
+    graph.output(graph.apply(op, "y", value, parameters={"weight": parameter, "bias": parameter}, **attributes))
+    y = tesela.Network(graph, {"y.weight": weight, "y.bias": bias})(x)
+    expected = getattr(reference, op)(x, weight=weight, bias=bias, **attributes)
+    # Mean and variance come from double sums rounded once; what the mean's rounding leaves grows with 1 / deviation.
+    np.testing.assert_allclose(y, expected, rtol=16 * U, atol=64 * U)
+
+
 # ------------------------------------------------------------------------------------------------------ what is refused
 
 

@@ -308,7 +308,9 @@ def compare(net, values, bound):
 
 # Not written to ONNX yet.
 ARRAY_OPERATORS = {
-    name for name, operator in TABLE.items() if type(operator).__module__.endswith((".array", ".map", ".reduce"))
+    name
+    for name, operator in TABLE.items()
+    if type(operator).__module__.endswith((".array", ".map", ".reduce", ".statistics"))
 }
 
 

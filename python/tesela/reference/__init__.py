@@ -95,3 +95,4 @@ from .reduce import (
     reduce_sum,
     reduce_sum_square,
 )
+from .statistics import group_norm, instance_norm, layer_norm
