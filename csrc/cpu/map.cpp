@@ -224,6 +224,10 @@ TensorId CpuBackend::map(Program& program, const std::string& op, const std::vec
   plan->algorithm = "plain";
   plan->op = op;
   const DType x_dtype = program.spec(inputs.back()).dtype;
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    const DType expected = op == "where" && k == 0 ? DType::boolean : x_dtype;
+    if (program.spec(inputs[k]).dtype != expected) throw ShapeError(op + ": operands differ in dtype");
+  }
   plan->loop = loop_of(op, x_dtype, y_dtype);
   if (plan->loop == nullptr) throw ShapeError(op + ": is not there for " + name_of(x_dtype));
   const size_t count = inputs.size();
