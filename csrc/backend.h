@@ -31,6 +31,19 @@ struct Resampling {
   float constant = 0.0f;
 };
 
+// The places along one axis of the result: i * stride, or table[i], where -1 is absent.
+struct CopyAxis {
+  int64_t size, stride;
+  std::vector<int64_t> table;
+};
+
+// y[i, j, ...] = x[base + place_0(i) + place_1(j) + ...], places in elements; `fill` (one element) where one is absent.
+struct IndexedCopy {
+  int64_t base;
+  std::vector<CopyAxis> axes;
+  std::vector<char> fill;
+};
+
 enum class Binary { add, mul };
 
 class Backend {
@@ -77,7 +90,15 @@ class Backend {
   virtual TensorId concat(Program&, const std::vector<TensorId>& parts, int64_t dim) const = 0;
   virtual TensorId resample2d(Program&, TensorId x, const Resampling&) const = 0;  // pad and upsample
   virtual TensorId pixel_shuffle(Program&, TensorId x, int64_t factor) const = 0;
-  virtual TensorId copy(Program&, TensorId x) const = 0;  // plain to plain, a new tensor
+  // Array operators: plain tensors of any rank and dtype. A device that lacks one says so (backend.cpp).
+  virtual TensorId indexed_copy(Program&, TensorId x, const IndexedCopy&) const;
+  // An element-wise function by name (cpu/map.cpp); operands broadcast and but for a condition agree in dtype.
+  virtual TensorId map(Program&, const std::string& op, const std::vector<TensorId>& operands, DType y) const;
+  // A reduction by name (cpu/reduce.cpp); the reduced axes stay with size 1.
+  virtual TensorId reduce(Program&, const std::string& op, TensorId x, const std::vector<int64_t>& axes,
+                          bool select_last) const;
+  virtual TensorId gather(Program&, TensorId x, TensorId indices, int64_t axis) const;  // indices int64
+  virtual TensorId copy(Program&, TensorId x) const = 0;                                // plain to plain, a new tensor
   virtual TensorId convert(Program&, TensorId x, Layout layout) const = 0;
 };
 

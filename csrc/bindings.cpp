@@ -26,9 +26,9 @@ using Floats = py::array_t<float, py::array::c_style>;
 
 const float* data_or_null(const std::optional<Floats>& array) { return array ? array->data() : nullptr; }
 
-std::string dtype_name(const py::array& array) { return py::str(array.dtype()); }
-
 Dims dims_of(const py::array& array) { return Dims(array.shape(), array.shape() + array.ndim()); }
+
+DType dtype_of(const py::array& array) { return dtype_named(py::str(array.dtype())); }
 
 void expect_size(const char* what, const std::optional<Floats>& array, int64_t count) {
   if (array && array->size() != count) {
@@ -109,7 +109,7 @@ std::vector<Pointer> buffers(const Program& program, const std::vector<TensorId>
   for (size_t i = 0; i < ids.size(); ++i) {
     const TensorSpec& spec = program.spec(ids[i]);
     const py::array& array = arrays[i];
-    if (dtype_name(array) != name_of(spec.dtype) || dims_of(array) != spec.dims ||
+    if (std::string(py::str(array.dtype())) != name_of(spec.dtype) || dims_of(array) != spec.dims ||
         !(array.flags() & py::array::c_style) || (writable && !array.writeable())) {
       throw ShapeError(std::string("program: expected ") + what + " " + std::to_string(i) + " as a C-contiguous " +
                        name_of(spec.dtype) + " array of shape " + to_string(spec.dims) + ", got " +
@@ -178,12 +178,11 @@ void define_program(py::module_& m) {
           "dims"_a, "dtype"_a = "float32")
       .def(
           "constant",
-          [](P& p, const py::array& values) {
-            const DType dtype = dtype_named(dtype_name(values));
-            if (!(values.flags() & py::array::c_style)) throw ShapeError("constant: expected a C-contiguous array");
-            return p.program.constant(values.data(), dims_of(values), dtype);
+          [](P& p, const py::array& value) {
+            if (!(value.flags() & py::array::c_style)) throw ShapeError("constant: expected a C-contiguous array");
+            return p.program.constant(dims_of(value), dtype_of(value), value.data());
           },
-          "values"_a)
+          "value"_a)
       .def(
           "finish",
           [](P& p, const std::vector<TensorId>& outputs, size_t most_bytes) {
@@ -352,6 +351,33 @@ void define_program(py::module_& m) {
       "x"_a, "low_h"_a, "high_h"_a, "low_w"_a, "high_w"_a, "weight_h"_a, "weight_w"_a, "constant"_a);
   program.def("pixel_shuffle",
               [](P& p, TensorId x, int64_t factor) { return p.backend().pixel_shuffle(p.program, x, factor); });
+  program.def(
+      "indexed_copy",
+      [](P& p, TensorId x, int64_t base, const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides,
+         const std::vector<std::vector<int64_t>>& tables, const std::string& fill) {
+        if (strides.size() != sizes.size() || tables.size() != sizes.size()) {
+          throw ShapeError("indexed_copy: expected a stride and a table for each axis");
+        }
+        IndexedCopy copy{base, {}, {fill.begin(), fill.end()}};
+        for (size_t d = 0; d < sizes.size(); ++d) copy.axes.push_back({sizes[d], strides[d], tables[d]});
+        return p.backend().indexed_copy(p.program, x, copy);
+      },
+      "x"_a, "base"_a, "sizes"_a, "strides"_a, "tables"_a, "fill"_a);
+  program.def(
+      "map",
+      [](P& p, const std::string& op, const std::vector<TensorId>& operands, const std::string& dtype) {
+        return p.backend().map(p.program, op, operands, dtype_named(dtype));
+      },
+      "op"_a, "operands"_a, "dtype"_a);
+  program.def(
+      "reduce",
+      [](P& p, const std::string& op, TensorId x, const std::vector<int64_t>& axes, bool select_last) {
+        return p.backend().reduce(p.program, op, x, axes, select_last);
+      },
+      "op"_a, "x"_a, "axes"_a, "select_last"_a);
+  program.def("gather", [](P& p, TensorId x, TensorId indices, int64_t axis) {
+    return p.backend().gather(p.program, x, indices, axis);
+  });
   program.def(
       "reshape",
       [](P& p, TensorId x, Dims dims) {

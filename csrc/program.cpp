@@ -58,19 +58,23 @@ TensorId Program::input(Dims dims, DType dtype) {
   return id;
 }
 
-TensorId Program::constant(const void* values, Dims dims, DType dtype) {
+Program::Constant::Constant(const Backend& b, size_t n) : backend(b), bytes(n), data(b.allocate(n)) {}
+Program::Constant::~Constant() { backend.release(data, bytes); }
+
+TensorId Program::constant(Dims dims, DType dtype, const void* data) {
+  element_count(dims, "constant");
   Tensor tensor;
   tensor.spec = plain_spec(std::move(dims), dtype);
+  tensor.home = Home::constant;
+  tensor.index = static_cast<int>(constants_.size());
   const size_t bytes = tensor.spec.bytes();
-  constants_.emplace_back(backend_, std::max(aligned(bytes), alignment));
+  constants_.push_back(std::make_unique<Constant>(backend_, std::max(bytes, alignment)));
   if (backend_.memory_is_host()) {
-    if (bytes > 0) std::memcpy(constants_.back().data, values, bytes);
+    if (bytes > 0) std::memcpy(constants_.back()->data, data, bytes);
   } else {
-    backend_.upload(constants_.back().data, values, bytes, nullptr);
+    backend_.upload(constants_.back()->data, data, bytes, nullptr);
     backend_.wait(nullptr);
   }
-  tensor.home = Home::constant;
-  tensor.index = static_cast<int>(constants_.size()) - 1;
   const TensorId id = static_cast<TensorId>(tensors_.size());
   tensor.storage = id;
   tensors_.push_back(std::move(tensor));
@@ -215,8 +219,8 @@ void Program::place() {
 
 size_t Program::weight_bytes() const {
   size_t bytes = 0;
-  for (const Block& block : constants_) bytes += block.bytes;
   for (const Step& step : steps_) bytes += step.plan->weight_bytes;
+  for (const auto& constant : constants_) bytes += constant->bytes;
   return bytes;
 }
 
@@ -292,9 +296,9 @@ void Program::bind(Context& context, const std::vector<const void*>& inputs, con
     for (; tensors_[at].storage != at; at = tensors_[at].storage) elements += tensors_[at].element_offset;
     const Tensor& storage = tensors_[at];
     char* base = context.arena + storage.arena_offset;
+    if (storage.home == Home::constant) base = static_cast<char*>(constants_[storage.index]->data);
     if (in_place && storage.home == Home::input) base = static_cast<char*>(const_cast<void*>(inputs[storage.index]));
     if (in_place && storage.home == Home::output) base = static_cast<char*>(outputs[storage.index]);
-    if (storage.home == Home::constant) base = static_cast<char*>(constants_[storage.index].data);
     context.operands[id] = {base + elements * static_cast<int64_t>(bytes_of(tensor.spec.dtype)),
                             tensor.spec.image_stride};
   }

@@ -36,8 +36,8 @@ class Program {
   const TensorSpec& spec(TensorId id) const { return tensors_.at(static_cast<size_t>(id)).spec; }
 
   TensorId input(Dims dims, DType dtype = DType::float32);
-  // A tensor that the program holds: the dense values are copied.
-  TensorId constant(const void* values, Dims dims, DType dtype);
+  // A tensor of the program whose elements are known now; copied.
+  TensorId constant(Dims dims, DType dtype, const void* data);
 
   // Appends a planned step and returns its output tensors. Called by backends.
   std::vector<TensorId> append(std::unique_ptr<Plan> plan, const std::vector<TensorId>& inputs,
@@ -71,7 +71,7 @@ class Program {
   struct Tensor {
     TensorSpec spec;
     Home home = Home::arena;
-    int index = -1;              // input, output: position in run()'s lists; constant: in constants_
+    int index = -1;              // input or output: position in run()'s lists; constant: in constants_
     TensorId storage = -1;       // arena: the tensor whose memory this one lies in, itself as a rule
     int64_t element_offset = 0;  // inside `storage`
     size_t arena_offset = 0;     // bytes; of storage owners
@@ -82,18 +82,12 @@ class Program {
     std::unique_ptr<Plan> plan;
     std::vector<TensorId> inputs, outputs;
   };
-  // Memory of the device.
-  struct Block {
-    const Backend* backend;
-    void* data;
+  struct Constant {
+    const Backend& backend;
     size_t bytes;
-    Block(const Backend& b, size_t n) : backend(&b), data(b.allocate(n)), bytes(n) {}
-    Block(Block&& other) noexcept : backend(other.backend), data(other.data), bytes(other.bytes) {
-      other.data = nullptr;
-    }
-    ~Block() {
-      if (data) backend->release(data, bytes);
-    }
+    void* data;
+    Constant(const Backend& backend, size_t bytes);
+    ~Constant();
   };
   struct Context;  // arena, scratch and resolved operands of one concurrent run
 
@@ -110,8 +104,8 @@ class Program {
   const Accuracy accuracy_;
   std::vector<Tensor> tensors_;
   std::vector<Step> steps_;
-  std::vector<Block> constants_;
   std::vector<TensorId> inputs_, outputs_;
+  std::vector<std::unique_ptr<Constant>> constants_;
   std::string name_, op_;
   size_t arena_bytes_ = 0, scratch_bytes_ = 0;
   bool finished_ = false;

@@ -306,11 +306,23 @@ def compare(net, values, bound):
                 assert error <= bound * largest, (what, value, batch, error / largest)
 
 
+# Not written to ONNX yet.
+ARRAY_OPERATORS = {
+    name
+    for name, operator in TABLE.items()
+    if type(operator).__module__.endswith((".array", ".map", ".reduce", ".statistics"))
+} - {"reshape"}
+
+
 def test_every_operator_is_in_the_table_and_in_the_cases():
-    assert set(EXPORTERS) == set(TABLE)
-    assert {case.split()[0] for case in (*EXACT, *ROUNDED)} | {"reshape"} == set(
-        TABLE
-    )  # of one batch size: test_onnx_import
+    assert set(EXPORTERS) == set(TABLE) - ARRAY_OPERATORS
+    tested_by_import = {"reshape"}  # takes one batch size
+    assert {case.split()[0] for case in (*EXACT, *ROUNDED)} | tested_by_import == set(EXPORTERS)
+
+
+def test_an_operator_without_an_exporter_is_named():
+    with pytest.raises(ValueError, match="layer 'back': flip cannot be written to ONNX yet"):
+        network(lambda g, x: g.flip("back", x, axes=(1,)), (2, 3)).to_onnx()
 
 
 @pytest.mark.parametrize("case", EXACT)
@@ -376,17 +388,23 @@ def test_mixture():
     compare(net, eighths, bound=1e-5)
 
 
-DEEPER = {"resnet34", "resnet101", "resnet152"}  # than another one, of the same blocks
-LARGE = {"alexnet", "resnet50"}
+DEEPER = {
+    "resnet34", "resnet101", "resnet152", "resnext101_32x8d", "senet154", "vgg13", "vgg16", "vgg19", "vgg_face",
+}  # than another one, of the same blocks  # fmt: skip
+# Where two values differ by rounding, two engines may find the maximum, and its position, at different places, and all
+# layers after it move; unpooling_autoencoder has the same operators and no such layers.
+UNSTABLE = {"segnet"}
+SMALL = {"lenet5", "denoiser", "autoencoder", "unpooling_autoencoder", "dcgan_generator", "dcgan_discriminator"}
 
 
-@pytest.mark.parametrize("name", sorted(set(ts.models.NETWORKS) - DEEPER))
+@pytest.mark.parametrize("name", sorted(set(ts.models.NETWORKS) - DEEPER - UNSTABLE))
 def test_networks(name):
     net = ts.models.NETWORKS[name]()
     engine = session(export(net))
     rng = np.random.default_rng(7)
-    for batch in (1,) if name in LARGE else (1, 3):
-        x = rng.standard_normal((batch, *net.graph.inputs["image"]), dtype=np.float32)
+    (dims,) = net.graph.inputs.values()
+    for batch in (1, 3) if name in SMALL else (1,):
+        x = rng.standard_normal((batch, *dims), dtype=np.float32)
         y, expected = run(engine, [x])[0], net.compile(batch, accuracy="strict")(x)
         assert np.max(np.abs(y - expected)) <= 1e-5 * np.max(np.abs(expected))
 

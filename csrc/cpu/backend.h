@@ -110,6 +110,12 @@ class CpuBackend final : public Backend {
   TensorId concat(Program&, const std::vector<TensorId>& parts, int64_t dim) const override;
   TensorId pixel_shuffle(Program&, TensorId x, int64_t factor) const override;
   TensorId copy(Program&, TensorId x) const override;
+  // indexed_copy.cpp, map.cpp, reduce.cpp, gather.cpp
+  TensorId indexed_copy(Program&, TensorId x, const IndexedCopy&) const override;
+  TensorId map(Program&, const std::string& op, const std::vector<TensorId>& operands, DType y) const override;
+  TensorId reduce(Program&, const std::string& op, TensorId x, const std::vector<int64_t>& axes,
+                  bool select_last) const override;
+  TensorId gather(Program&, TensorId x, TensorId indices, int64_t axis) const override;
   TensorId convert(Program&, TensorId x, Layout layout) const override;
 };
 

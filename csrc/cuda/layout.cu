@@ -37,6 +37,9 @@ __global__ void __launch_bounds__(block_threads) pixel_shuffle_kernel(PixelShuff
 
 TensorId append_copy(Program& program, const char* algorithm, const std::vector<TensorId>& inputs, TensorSpec y,
                      int64_t rows) {
+  if (bytes_of(y.dtype) < 4) {
+    throw DeviceError(std::string(algorithm) + " of " + name_of(y.dtype) + " is not there on the GPU yet");
+  }
   std::vector<CopyArgs> parts;
   int64_t y_row = 0;
   for (TensorId id : inputs) {

@@ -72,8 +72,7 @@ def _run(
 
     def declare(label: str, value: Any) -> tuple[int, tuple[int, ...]]:
         accepted = operator.takes.get(label.split("[")[0], FLOAT)
-        given = str(value.dtype) if isinstance(value, np.ndarray) else ""
-        array = check_array(name, label, value, given if given in accepted else accepted[0])
+        array = check_array(name, label, value, accepted[0])
         arrays.append(array)
         return program.input(array.shape, array.dtype.name), array.shape
 

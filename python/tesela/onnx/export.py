@@ -123,6 +123,8 @@ class _Writer:
     def write(self, layer: Node) -> None:
         """Appends the nodes of one layer; its results get the names that they have in the graph."""
         self.layer, first = layer, len(self.nodes)
+        if layer.op not in EXPORTERS:
+            raise ValueError(f"layer {layer.name!r}: {layer.op} cannot be written to ONNX yet")
         results = EXPORTERS[layer.op](self, layer.attributes, **layer.inputs, **layer.parameters)
         names = dict(zip((results,) if isinstance(results, str) else results, layer.outputs, strict=True))
         for node in self.nodes[first:]:

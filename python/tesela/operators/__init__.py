@@ -9,7 +9,19 @@ Adding an operator: a function in the reference, a class in the same family here
 tests/cases.py.
 """
 
-from . import activation, arithmetic, convolution, layout, matrix, normalization, pooling
+from . import (
+    activation,
+    arithmetic,
+    array,
+    convolution,
+    layout,
+    map,
+    matrix,
+    normalization,
+    pooling,
+    reduce,
+    statistics,
+)
 from .activation import Activation
 from .normalization import BatchNorm
 from .table import ANY, FLOAT, TABLE, Dims, Operator

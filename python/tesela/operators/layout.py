@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 
 from .. import _core, arguments
 from ..arguments import flat, number, pair
-from .table import Operator, expect_rank
+from .table import ANY, Operator, expect_rank
 
 
 class Concat(Operator, name="concat"):
     tensors = ("tensors*",)
+    takes: ClassVar = {"tensors": ANY}
+    alike = ("tensors",)
 
     def attributes(self, *, dim=1):
         return {"dim": arguments.integer("concat", "dim", dim)}
 
     def dims(self, a, tensors):
         return [tuple(_core.concat_dims(tensors, a["dim"]))]
+
+    def dtypes(self, a, **operands):
+        self.expect_dtypes(**operands)
+        return operands["tensors"][:1]
 
     def lower(self, program, a, tensors):
         return [program.concat(tensors, a["dim"])]
@@ -148,17 +155,3 @@ class Dropout(Operator, name="dropout"):
 
     def lower(self, program, a, x):
         return [x]
-
-
-class Reshape(Operator, name="reshape"):
-    def attributes(self, *, shape):
-        return {"shape": tuple(arguments.integer("reshape", "shape", d) for d in shape)}
-
-    def dims(self, a, x):
-        shape = a["shape"]
-        if min(shape, default=1) < 1 or _core.element_count(shape, "reshape output") != math.prod(x):
-            raise ValueError(f"reshape: expected a shape of {math.prod(x)} elements for x {tuple(x)}, got {shape}")
-        return [shape]
-
-    def lower(self, program, a, x):
-        return [program.reshape(x, a["shape"])]

@@ -113,8 +113,3 @@ def flatten(x: ArrayLike, start_dim: int = 1, end_dim: int = -1) -> Array:
 def dropout(x: ArrayLike, p: float = 0.5) -> Array:
     """x itself: at inference nothing is dropped. torch.nn.functional.dropout with training=False."""
     return _array(x)
-
-
-def reshape(x: ArrayLike, *, shape: Sequence[int]) -> Array:
-    """The same elements in row-major order under other sizes. numpy.reshape, ONNX Reshape."""
-    return _array(x).reshape(tuple(shape))
