@@ -1,9 +1,14 @@
-"""Writes docs/performance.md and the table in README.md from the records in bench/results: python -m bench.report."""
+"""Writes what was measured into the documents, from the records in bench/results: python -m bench.report.
+
+docs/performance.md, the table in README.md, and the line "// Measured:" in the kernels that have layers in a record.
+"""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 
 BEGIN, END = "<!-- performance -->", "<!-- /performance -->"
 NOTHING = "No measurement has been recorded yet; `python -m bench.networks` makes one.\n"
@@ -17,6 +22,17 @@ runs in turns; all engines compute in float32, with the same weights and the sam
 were compared first. *Ratio* is the best other engine's time over tesela's: above 1, tesela is faster. *GFLOP/s* counts
 the operations of direct convolution, so that transforms, which need fewer, can pass the ceiling.
 """
+
+
+# Kernel file -> beginnings of the algorithm names that profile() shows for it.
+KERNELS = {
+    "conv2d_pointwise": ["pointwise"],
+    "conv2d_direct": ["direct"],
+    "conv2d_interleaved": ["interleaved"],
+    "conv2d_winograd": ["winograd"],
+    "conv2d_grouped": ["depthwise", "grouped"],
+    "gemm": ["gemm"],
+}
 
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -106,13 +122,45 @@ def short_table(record: dict) -> str:
     )
 
 
+def measured_line(data: dict, record: dict, algorithms: Sequence[str]) -> str | None:
+    """How near the layers that ran on these algorithms (their names begin so) come to the ceiling."""
+    shares = [
+        one["extra_info"]["percent_of_peak"]
+        for one in data["benchmarks"]
+        if one["extra_info"].get("algorithm", "").startswith(tuple(algorithms))
+    ]
+    if not shares:
+        return None
+    layers = f"{len(shares)} layers" if len(shares) > 1 else "one layer"
+    machine, threads = record["machine"], data["benchmarks"][0]["extra_info"]["threads"]
+    return (
+        f"// Measured: {layers} at {min(shares):.0f} to {max(shares):.0f} % of the ceiling, median {median(shares):.0f} %;\n"
+        f"// {machine['cpu']}, {record['build']['isa']}, {threads} threads, {record['date'][:10]}; docs/performance.md.\n"
+    )
+
+
+def write_measured_lines(root: Path, data: dict, record: dict) -> None:
+    for kernel, algorithms in KERNELS.items():
+        path = root / f"csrc/cpu/kernels/{kernel}.cpp"
+        line = measured_line(data, record, algorithms)
+        if line is None:
+            continue
+        source = path.read_text()
+        if "// Measured:" in source:
+            source = re.sub(r"// Measured:.*\n// .*docs/performance.md.*\n", line, source, count=1)
+        else:
+            header, include, rest = source.partition("\n#include")
+            source = f"{header}//\n{line}{include}{rest}"
+        path.write_text(source)
+
+
 def write(root: Path) -> None:
-    """Rewrites docs/performance.md, and in README.md what is between the markers, with the latest record."""
+    """Rewrites docs/performance.md, what is between the markers in README.md, and the kernels' measured lines."""
     paths = sorted((root / "bench/results").glob("*/networks.json"))
     records = [json.loads(path.read_text()) for path in paths]
     page = [HEAD + "\n", *([] if records else [NOTHING])]
     for path, record in zip(paths, records, strict=True):
-        page += [f"## {record['machine']['cpu']}\n\n", about(record), network_tables(record)]
+        page += [f"## {record['machine']['cpu']}, {record['build']['isa']}\n\n", about(record), network_tables(record)]
         layers = path.with_name("operators.json")
         if layers.exists():
             page += ["### Layers\n\n", layer_table(json.loads(layers.read_text()))]
@@ -125,6 +173,10 @@ def write(root: Path) -> None:
         raise ValueError(f"README.md: expected the markers {BEGIN} and {END}")
     latest = max(records, key=lambda record: record["date"], default=None)
     table = NOTHING if latest is None else short_table(latest)
+    if latest is not None:
+        layers = paths[records.index(latest)].with_name("operators.json")
+        if layers.exists():
+            write_measured_lines(root, json.loads(layers.read_text()), latest)
     (root / "README.md").write_text(f"{before}{BEGIN}\n{table}{END}{after}")
 
 

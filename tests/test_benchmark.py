@@ -158,7 +158,10 @@ def test_ceilings_are_positive(monkeypatch):
 
 
 def test_slug():
-    assert benchmark.slug({"cpu": "Some(R) CPU @ 2.50GHz", "cores": 4}) == "some-r-cpu-2-50ghz-4"
+    machine = {"cpu": "Some(R) CPU @ 2.50GHz", "cores": 4, "flags": []}
+    assert benchmark.slug(machine) == "some-r-cpu-2-50ghz-4"
+    assert benchmark.slug(machine | {"flags": ["avx", "avx2"]}) == "some-r-cpu-2-50ghz-avx2-4"
+    assert benchmark.slug(machine | {"flags": ["avx2", "avx512f"]}) == "some-r-cpu-2-50ghz-avx512-4"
 
 
 # ---------------------------------------------------------------------------------------------------------- reporting
@@ -216,11 +219,19 @@ def test_report_shows_layers_where_they_were_recorded(house):
     def layer(engine, seconds, **more):
         return {"group": "conv2d-x", "stats": {"median": seconds}, "extra_info": {"engine": engine, **more}}
 
-    own = layer("tesela", 1e-3, gflops=80.0, percent_of_peak=75.0, algorithm="direct")
+    own = layer("tesela", 1e-3, threads=2, gflops=80.0, percent_of_peak=75.0, algorithm="direct")
     path = house / "bench/results/some-cpu-2/operators.json"
-    path.write_text(json.dumps({"benchmarks": [layer("torch", 2e-3), own]}))
-    report.write(house)
-    assert "| `conv2d-x` | 1000 | 2000 | direct | 80 | 75 % |" in (house / "docs/performance.md").read_text()
+    path.write_text(json.dumps({"benchmarks": [own, layer("torch", 2e-3)]}))
+    kernel = house / "csrc/cpu/kernels/conv2d_direct.cpp"
+    kernel.parent.mkdir(parents=True)
+    kernel.write_text("// conv2d.\n\n#include <stddef.h>\n")
+    for _ in range(2):  # the second time it replaces what the first wrote
+        report.write(house)
+        assert "| `conv2d-x` | 1000 | 2000 | direct | 80 | 75 % |" in (house / "docs/performance.md").read_text()
+        assert kernel.read_text() == (
+            "// conv2d.\n//\n// Measured: one layer at 75 to 75 % of the ceiling, median 75 %;\n"
+            "// Some CPU, avx2, 2 threads, 2020-02-02; docs/performance.md.\n\n#include <stddef.h>\n"
+        )
 
 
 def test_report_replaces_only_what_is_between_the_markers(house):

@@ -7,6 +7,9 @@
 // needs, 16 channels (one cache line) at a time, zeros where a tap lies outside the image; one copy serves all output
 // panels, so with 64 channels or more it is small beside them. Groups are whole blocks of channels (others:
 // conv2d_grouped).
+//
+// Measured: 22 layers at 0 to 95 % of the ceiling, median 71 %;
+// AMD EPYC, avx2, 2 threads, 2026-11-23; docs/performance.md.
 
 #include "contraction.h"
 

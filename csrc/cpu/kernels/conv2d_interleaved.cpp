@@ -6,6 +6,9 @@
 // output pixels into scratch with channels interleaved and padding written out; there the products of one kernel row
 // are KW * IC contiguous floats (DW = 1), and a row of the packed slice is KH such runs. x may be plain or blocked:
 // only its strides are used. One group.
+//
+// Measured: 9 layers at 4 to 76 % of the ceiling, median 43 %;
+// AMD EPYC, avx2, 2 threads, 2026-11-23; docs/performance.md.
 
 #include "contraction.h"
 

@@ -3,6 +3,9 @@
 // A blocked plane is already the packed form that the register tile wants (contraction.h), so x is read in place: 16
 // products of neighbouring pixels are contiguous and the next 16 are one plane further. Tasks are ranges of pixels of
 // one image times ranges of output panels.
+//
+// Measured: 6 layers at 41 to 82 % of the ceiling, median 74 %;
+// AMD EPYC, avx2, 2 threads, 2026-11-23; docs/performance.md.
 
 #include "contraction.h"
 

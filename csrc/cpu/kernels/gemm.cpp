@@ -3,6 +3,9 @@
 // The rows of contraction.h are the rows of op(a), its panels 16 columns of op(b), packed by the planner when b is a
 // parameter and by gemm_pack_panel at run time when it is not. a is packed slice by slice: 16 products of a row are
 // contiguous when a is row-major (gemm_rows) and lda apart when it is transposed (gemm_columns).
+//
+// Measured: 5 layers at 11 to 95 % of the ceiling, median 15 %;
+// AMD EPYC, avx2, 2 threads, 2026-11-23; docs/performance.md.
 
 #include "contraction.h"
 

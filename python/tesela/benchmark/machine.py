@@ -44,8 +44,9 @@ def describe() -> dict[str, Any]:
 
 
 def slug(machine: dict[str, Any]) -> str:
-    """A folder name: "AMD EPYC", 2 cores -> "amd-epyc-2"."""
-    return re.sub(r"[^a-z0-9]+", "-", f"{machine['cpu']} {machine['cores']}".lower()).strip("-")
+    """A folder name, with what tells processors of one name apart: "amd-epyc-avx512-2" for 2 cores with AVX-512."""
+    widest = "avx512" if "avx512f" in machine["flags"] else "avx2" if "avx2" in machine["flags"] else ""
+    return re.sub(r"[^a-z0-9]+", "-", f"{machine['cpu']} {widest} {machine['cores']}".lower()).strip("-")
 
 
 def load_average() -> float | None:
