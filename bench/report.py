@@ -132,10 +132,12 @@ def measured_line(data: dict, record: dict, algorithms: Sequence[str]) -> str | 
     if not shares:
         return None
     layers = f"{len(shares)} layers" if len(shares) > 1 else "one layer"
-    machine, threads = record["machine"], data["benchmarks"][0]["extra_info"]["threads"]
+    cpu, isa, date = record["machine"]["cpu"], record["build"]["isa"], record["date"][:10]
+    threads = data["benchmarks"][0]["extra_info"]["threads"]
+    least, middle, most = min(shares), median(shares), max(shares)
     return (
-        f"// Measured: {layers} at {min(shares):.0f} to {max(shares):.0f} % of the ceiling, median {median(shares):.0f} %;\n"
-        f"// {machine['cpu']}, {record['build']['isa']}, {threads} threads, {record['date'][:10]}; docs/performance.md.\n"
+        f"// Measured: {layers} at {least:.0f} to {most:.0f} % of the ceiling, median {middle:.0f} %;\n"
+        f"// {cpu}, {isa}, {threads} threads, {date}; docs/performance.md.\n"
     )
 
 
