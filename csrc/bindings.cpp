@@ -26,6 +26,8 @@ using Floats = py::array_t<float, py::array::c_style>;
 
 const float* data_or_null(const std::optional<Floats>& array) { return array ? array->data() : nullptr; }
 
+std::string dtype_name(const py::array& array) { return py::str(array.dtype()); }
+
 Dims dims_of(const py::array& array) { return Dims(array.shape(), array.shape() + array.ndim()); }
 
 void expect_size(const char* what, const std::optional<Floats>& array, int64_t count) {
@@ -107,13 +109,10 @@ std::vector<Pointer> buffers(const Program& program, const std::vector<TensorId>
   for (size_t i = 0; i < ids.size(); ++i) {
     const TensorSpec& spec = program.spec(ids[i]);
     const py::array& array = arrays[i];
-    const char expected = spec.dtype == DType::int64 ? 'l' : 'f';
-    const char kind = array.dtype().kind();
-    const bool dtype_fits = array.itemsize() == (expected == 'l' ? 8 : 4) && kind == (expected == 'l' ? 'i' : 'f');
-    if (!dtype_fits || dims_of(array) != spec.dims || !(array.flags() & py::array::c_style) ||
-        (writable && !array.writeable())) {
+    if (dtype_name(array) != name_of(spec.dtype) || dims_of(array) != spec.dims ||
+        !(array.flags() & py::array::c_style) || (writable && !array.writeable())) {
       throw ShapeError(std::string("program: expected ") + what + " " + std::to_string(i) + " as a C-contiguous " +
-                       (expected == 'l' ? "int64" : "float32") + " array of shape " + to_string(spec.dims) + ", got " +
+                       name_of(spec.dtype) + " array of shape " + to_string(spec.dims) + ", got " +
                        std::string(py::str(array.dtype())) + " of shape " + to_string(dims_of(array)));
     }
     pointers.push_back(const_cast<void*>(array.data()));
@@ -169,20 +168,29 @@ void define_program(py::module_& m) {
       .def("set_label",
            [](P& p, std::string name, std::string op) { p.program.set_label(std::move(name), std::move(op)); })
       .def("dims", [](const P& p, TensorId id) { return p.dims(id); })
-      .def("dtype",
-           [](const P& p, TensorId id) { return p.program.spec(id).dtype == DType::int64 ? "int64" : "float32"; })
+      .def("dtype", [](const P& p, TensorId id) { return name_of(p.program.spec(id).dtype); })
       .def(
           "input",
           [](P& p, Dims dims, const std::string& dtype) {
-            p.inputs.push_back(p.program.input(std::move(dims), dtype == "int64" ? DType::int64 : DType::float32));
+            p.inputs.push_back(p.program.input(std::move(dims), dtype_named(dtype)));
             return p.inputs.back();
           },
           "dims"_a, "dtype"_a = "float32")
-      .def("finish",
-           [](P& p, const std::vector<TensorId>& outputs) {
-             p.outputs = outputs;
-             p.program.finish(outputs);
-           })
+      .def(
+          "constant",
+          [](P& p, const py::array& values) {
+            const DType dtype = dtype_named(dtype_name(values));
+            if (!(values.flags() & py::array::c_style)) throw ShapeError("constant: expected a C-contiguous array");
+            return p.program.constant(values.data(), dims_of(values), dtype);
+          },
+          "values"_a)
+      .def(
+          "finish",
+          [](P& p, const std::vector<TensorId>& outputs, size_t most_bytes) {
+            p.outputs = outputs;
+            p.program.finish(outputs, most_bytes);
+          },
+          "outputs"_a, "most_bytes"_a = SIZE_MAX)
       .def("run", &P::run, "inputs"_a, "outputs"_a, "threads"_a)
       .def("profile", &P::profile, "inputs"_a, "outputs"_a, "threads"_a, "repeats"_a)
       .def("steps", [](const P& p) { return p.program.steps(); })

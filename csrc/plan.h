@@ -19,8 +19,12 @@ struct Operand {
   void* data;
   int64_t image_stride;  // blocked layout: elements from one image to the next; 0 for plain tensors
 
-  float* floats() const { return static_cast<float*>(data); }
-  int64_t* indices() const { return static_cast<int64_t*>(data); }
+  template <class T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
+  float* floats() const { return as<float>(); }
+  int64_t* indices() const { return as<int64_t>(); }
 };
 
 // What the device lends to a step while it runs.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -54,6 +55,25 @@ TensorId Program::input(Dims dims, DType dtype) {
   tensor.storage = id;
   tensors_.push_back(std::move(tensor));
   inputs_.push_back(id);
+  return id;
+}
+
+TensorId Program::constant(const void* values, Dims dims, DType dtype) {
+  Tensor tensor;
+  tensor.spec = plain_spec(std::move(dims), dtype);
+  const size_t bytes = tensor.spec.bytes();
+  constants_.emplace_back(backend_, std::max(aligned(bytes), alignment));
+  if (backend_.memory_is_host()) {
+    if (bytes > 0) std::memcpy(constants_.back().data, values, bytes);
+  } else {
+    backend_.upload(constants_.back().data, values, bytes, nullptr);
+    backend_.wait(nullptr);
+  }
+  tensor.home = Home::constant;
+  tensor.index = static_cast<int>(constants_.size()) - 1;
+  const TensorId id = static_cast<TensorId>(tensors_.size());
+  tensor.storage = id;
+  tensors_.push_back(std::move(tensor));
   return id;
 }
 
@@ -121,7 +141,7 @@ TensorId Program::joined(const std::vector<TensorId>& parts, const Dims& whole) 
   return id;
 }
 
-void Program::finish(const std::vector<TensorId>& outputs) {
+void Program::finish(const std::vector<TensorId>& outputs, size_t most_bytes) {
   for (size_t i = 0; i < outputs.size(); ++i) {
     TensorId id = in_layout(outputs[i], Layout::plain);
     // A result that is an input, shares another's memory or was named twice needs a buffer of its own.
@@ -136,6 +156,10 @@ void Program::finish(const std::vector<TensorId>& outputs) {
     outputs_.push_back(id);
   }
   place();
+  if (arena_bytes_ > most_bytes || scratch_bytes_ > most_bytes - arena_bytes_) {
+    throw ShapeError("program: expected activations of at most " + std::to_string(most_bytes) + " bytes, got " +
+                     std::to_string(arena_bytes_) + " and " + std::to_string(scratch_bytes_) + " of scratch");
+  }
   finished_ = true;
   release(acquire(1));  // the first run finds its arena in place
 }
@@ -191,6 +215,7 @@ void Program::place() {
 
 size_t Program::weight_bytes() const {
   size_t bytes = 0;
+  for (const Block& block : constants_) bytes += block.bytes;
   for (const Step& step : steps_) bytes += step.plan->weight_bytes;
   return bytes;
 }
@@ -269,8 +294,9 @@ void Program::bind(Context& context, const std::vector<const void*>& inputs, con
     char* base = context.arena + storage.arena_offset;
     if (in_place && storage.home == Home::input) base = static_cast<char*>(const_cast<void*>(inputs[storage.index]));
     if (in_place && storage.home == Home::output) base = static_cast<char*>(outputs[storage.index]);
-    const int64_t element_bytes = tensor.spec.dtype == DType::int64 ? 8 : 4;
-    context.operands[id] = {base + elements * element_bytes, tensor.spec.image_stride};
+    if (storage.home == Home::constant) base = static_cast<char*>(constants_[storage.index].data);
+    context.operands[id] = {base + elements * static_cast<int64_t>(bytes_of(tensor.spec.dtype)),
+                            tensor.spec.image_stride};
   }
   for (size_t s = 0; s < steps_.size(); ++s) {
     for (size_t i = 0; i < steps_[s].inputs.size(); ++i) context.inputs[s][i] = context.operands[steps_[s].inputs[i]];

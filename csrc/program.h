@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -35,6 +36,8 @@ class Program {
   const TensorSpec& spec(TensorId id) const { return tensors_.at(static_cast<size_t>(id)).spec; }
 
   TensorId input(Dims dims, DType dtype = DType::float32);
+  // A tensor that the program holds: the dense values are copied.
+  TensorId constant(const void* values, Dims dims, DType dtype);
 
   // Appends a planned step and returns its output tensors. Called by backends.
   std::vector<TensorId> append(std::unique_ptr<Plan> plan, const std::vector<TensorId>& inputs,
@@ -50,7 +53,8 @@ class Program {
   // a part whose channels do not fill whole blocks, that is no arena tensor, or that already is a part elsewhere.
   TensorId joined(const std::vector<TensorId>& parts, const Dims& whole);
 
-  void finish(const std::vector<TensorId>& outputs);
+  // Throws ShapeError, before anything is allocated, where arena and scratch of one thread need more than most_bytes.
+  void finish(const std::vector<TensorId>& outputs, size_t most_bytes = SIZE_MAX);
   // inputs and outputs: dense plain buffers in the order of input() and finish().
   void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads);
   // Runs `repeats` times and reports the fastest time of each step.
@@ -63,11 +67,11 @@ class Program {
   size_t weight_bytes() const;
 
  private:
-  enum class Home : uint8_t { arena, input, output };
+  enum class Home : uint8_t { arena, input, output, constant };
   struct Tensor {
     TensorSpec spec;
     Home home = Home::arena;
-    int index = -1;              // input or output: position in run()'s lists
+    int index = -1;              // input, output: position in run()'s lists; constant: in constants_
     TensorId storage = -1;       // arena: the tensor whose memory this one lies in, itself as a rule
     int64_t element_offset = 0;  // inside `storage`
     size_t arena_offset = 0;     // bytes; of storage owners
@@ -77,6 +81,19 @@ class Program {
     std::string name, op;
     std::unique_ptr<Plan> plan;
     std::vector<TensorId> inputs, outputs;
+  };
+  // Memory of the device.
+  struct Block {
+    const Backend* backend;
+    void* data;
+    size_t bytes;
+    Block(const Backend& b, size_t n) : backend(&b), data(b.allocate(n)), bytes(n) {}
+    Block(Block&& other) noexcept : backend(other.backend), data(other.data), bytes(other.bytes) {
+      other.data = nullptr;
+    }
+    ~Block() {
+      if (data) backend->release(data, bytes);
+    }
   };
   struct Context;  // arena, scratch and resolved operands of one concurrent run
 
@@ -93,6 +110,7 @@ class Program {
   const Accuracy accuracy_;
   std::vector<Tensor> tensors_;
   std::vector<Step> steps_;
+  std::vector<Block> constants_;
   std::vector<TensorId> inputs_, outputs_;
   std::string name_, op_;
   size_t arena_bytes_ = 0, scratch_bytes_ = 0;

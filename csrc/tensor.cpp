@@ -1,8 +1,30 @@
 #include "tensor.h"
 
+#include <iterator>
 #include <utility>
 
 namespace tesela {
+namespace {
+
+struct Element {
+  const char* name;
+  size_t bytes;
+};
+
+constexpr Element elements_of[] = {{"float32", 4}, {"float64", 8}, {"int8", 1}, {"uint8", 1},
+                                   {"int32", 4},   {"int64", 8},   {"bool", 1}};  // in the order of DType
+
+}  // namespace
+
+size_t bytes_of(DType dtype) { return elements_of[static_cast<size_t>(dtype)].bytes; }
+const char* name_of(DType dtype) { return elements_of[static_cast<size_t>(dtype)].name; }
+
+DType dtype_named(const std::string& name) {
+  for (size_t i = 0; i < std::size(elements_of); ++i) {
+    if (name == elements_of[i].name) return static_cast<DType>(i);
+  }
+  throw ShapeError("expected a dtype among float32, float64, int8, uint8, int32, int64 and bool, got '" + name + "'");
+}
 
 int64_t TensorSpec::elements() const {
   return layout == Layout::blocked ? dims[0] * image_stride : element_count(dims, "tensor");

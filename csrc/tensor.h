@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "shape.h"
 
@@ -19,7 +20,11 @@ namespace tesela {
 inline constexpr int64_t channel_block = 16;
 
 enum class Layout : uint8_t { plain, blocked };
-enum class DType : uint8_t { float32, int64 };
+enum class DType : uint8_t { float32, float64, int8, uint8, int32, int64, boolean };
+
+size_t bytes_of(DType dtype);                // of one element
+const char* name_of(DType dtype);            // as NumPy has it: "float32"
+DType dtype_named(const std::string& name);  // ShapeError for a name that is none of these
 
 struct TensorSpec {
   Dims dims;
@@ -30,7 +35,7 @@ struct TensorSpec {
 
   int64_t blocks() const { return (dims[1] + channel_block - 1) / channel_block; }
   int64_t elements() const;  // of storage, padding included
-  size_t bytes() const { return static_cast<size_t>(elements()) * (dtype == DType::int64 ? 8 : 4); }
+  size_t bytes() const { return static_cast<size_t>(elements()) * bytes_of(dtype); }
 };
 
 TensorSpec plain_spec(Dims dims, DType dtype = DType::float32);

@@ -228,6 +228,11 @@ CONV2D_EDGES = [
     conv2d("multiplier", 6, 7, 12, 3, padding=1, groups=6),
     conv2d("multiplier", 17, 7, 51, 3, padding=1, stride=2, groups=17),
     conv2d("multiplier", 32, 7, 64, 5, padding=2, groups=32),
+    *(conv2d("groups", 4 * g, 9, 4 * g, 3, padding=1, groups=4) for g in (2, 4, 8, 12, 17, 20)),
+    conv2d("groups", 48, 11, 24, 3, padding=2, dilation=2, stride=2, groups=12),
+    conv2d("groups", 40, 13, 24, 2, stride=5, groups=8, n=2),  # strides that skip input rows and columns
+    conv2d("groups", 12, 15, 12, 2, dilation=11, padding=1, groups=3),
+    conv2d("groups", 80, 4, 20, 1, groups=2),
     conv2d("depthwise", 2, 5, 2, 3, groups=2),
     conv2d("depthwise", 17, (5, 23), 17, 3, padding=((1, 0), (2, 1)), groups=17, n=2),
     conv2d("depthwise", 33, 19, 33, 3, padding=2, dilation=2, stride=2, groups=33),
@@ -266,6 +271,9 @@ CONV2D_EDGES = [
     conv2d("winograd", 64, 24, 64, 3, groups=2),
     conv2d("winograd", 32, 2, 40, 3, padding=1, n=40),
     conv2d("winograd", 48, (2, 3), 33, 3, padding=1, n=50),
+    conv2d("winograd", 40, (13, 18), 32, 5, padding=2, n=2),
+    conv2d("winograd", 64, 15, 96, 5, padding=((0, 3), (1, 2)), groups=2),
+    conv2d("winograd", 33, (9, 14), 50, 2, padding=((1, 0), (0, 1)), n=2),
 ]
 
 CONV_TRANSPOSE2D_NETWORKS = [
@@ -297,8 +305,20 @@ CONV_TRANSPOSE2D_EDGES = [
     conv_transpose2d("sides", 9, 6, 10, 4, stride=2, padding=((2, 0), (1, 3))),
     conv_transpose2d("groups", 10, 5, 14, 3, stride=2, padding=1, groups=2),
     conv_transpose2d("groups", 15, 4, 21, 2, stride=2, groups=3, n=2),
+    conv_transpose2d("groups", 24, (5, 4), 12, (3, 5), stride=(2, 3), dilation=(3, 2), padding=2, groups=6),
+    conv_transpose2d("groups", 40, 4, 40, 2, stride=3, groups=2),
     conv_transpose2d("depthwise", 17, 5, 17, 4, stride=2, padding=1, groups=17),
     conv_transpose2d("multiplier", 6, 5, 18, 3, stride=2, groups=6),
+    # Winograd's transforms for each phase.
+    conv_transpose2d("winograd", 40, (9, 12), 48, 4, stride=2, padding=1, n=2),
+    conv_transpose2d("winograd", 48, 13, 33, 6, stride=2, padding=2, output_padding=1),
+    conv_transpose2d("winograd", 64, (10, 9), 64, 4, stride=2, padding=1, groups=2),
+    conv_transpose2d("winograd", 64, 12, 64, 3, padding=1),
+    # Few channels: worth computing all phases as channels of one convolution.
+    conv_transpose2d("joined", 20, (5, 7), 3, 4, stride=2, padding=1, n=2),
+    conv_transpose2d("joined", 6, 5, 4, 2, stride=2),
+    conv_transpose2d("joined", 17, 4, 1, 5, stride=3, padding=1),
+    conv_transpose2d("joined", 9, 5, 3, 3, stride=2, padding=((1, 0), (0, 1))),
     conv_transpose2d("1xk", 16, 5, 8, (1, 4), stride=(1, 2)),
     conv_transpose2d("kx1", 16, 5, 8, (4, 1), stride=(2, 1), padding=(1, 0)),
     conv_transpose2d("deep", 300, 3, 20, 3, stride=2, padding=1),

@@ -1,4 +1,4 @@
-"""The networks: their published sizes, and that they compute what reference.py and PyTorch do with the same weights.
+"""The networks: their published sizes, and that they compute what reference/ and PyTorch do with the same weights.
 
 Weights and images are random, and so are biases and the statistics of batch norm, which puts folding them to the test.
 Results may differ by 1e-5 of the largest.

@@ -1,6 +1,6 @@
 """Properties that hold for every shape, on shapes that Hypothesis chooses.
 
-On integers small enough that float32 is exact, a kernel equals reference.py, a linear operator is linear and its
+On integers small enough that float32 is exact, a kernel equals reference/, a linear operator is linear and its
 adjoint is the other operator, all without tolerance. Examples are the same in every run; a failure prints how to
 repeat it.
 """

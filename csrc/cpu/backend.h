@@ -83,6 +83,8 @@ class CpuBackend final : public Backend {
   // conv2d.cpp
   TensorId conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias, TensorId residual,
                   ActivationSpec) const override;
+  TensorId conv_transpose2d_joined(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias,
+                                   ActivationSpec) const;
   // gemm.cpp
   TensorId gemm(Program&, TensorId a, TensorId b, TensorId c, const GemmShape&, float alpha, float beta, bool trans_a,
                 bool trans_b, bool c_is_row, ActivationSpec) const override;

@@ -3,20 +3,6 @@
 #include "conv2d.h"
 
 namespace tesela::cpu {
-namespace {
-
-using Request = Conv2dRequest;
-
-struct Tap {
-  int32_t h, w;    // offset of the input pixel
-  int64_t kh, kw;  // of the weight
-};
-
-// Output pixels that see the same taps: all of a convolution, one residue class modulo the stride of a transposed one.
-struct Phase {
-  int64_t offset_h, offset_w, rows_h, rows_w;
-  std::vector<Tap> taps;
-};
 
 std::vector<Phase> phases_of(const Conv2dShape& s) {
   std::vector<Phase> phases;
@@ -48,6 +34,10 @@ std::vector<Phase> phases_of(const Conv2dShape& s) {
   }
   return phases;
 }
+
+namespace {
+
+using Request = Conv2dRequest;
 
 // One panel of packed weights, (taps, ic_count, 16), from a zeroed `to`: what is left zero are the lanes without a
 // channel and the input channels of other groups.
@@ -185,46 +175,65 @@ std::unique_ptr<Plan> plan_interleaved(const Request& r, const TensorSpec& x, co
   return plan;
 }
 
-// -------------------------------------------------------------------------------------------------------- depthwise
-
-std::unique_ptr<Plan> plan_depthwise(const Request& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
-  const Conv2dShape& s = r.s;
-  struct Data {
-    PackedFloats weights, bias;
-  } data{PackedFloats(static_cast<size_t>(y.blocks() * s.KH * s.KW * 16)), padded_channels(r.bias, s.OC)};
-  for (int64_t c = 0; c < s.OC; ++c) {
-    for (int64_t tap = 0; tap < s.KH * s.KW; ++tap) {
-      data.weights.data()[(c / 16 * s.KH * s.KW + tap) * 16 + c % 16] = r.weight[c * s.KH * s.KW + tap];
-    }
-  }
-  DepthwiseArgs args{};
-  args.IH = s.IH, args.IW = s.IW, args.OH = s.OH, args.OW = s.OW, args.KH = s.KH, args.KW = s.KW;
-  args.SH = s.SH, args.SW = s.SW, args.DH = s.DH, args.DW = s.DW, args.PT = s.PT, args.PL = s.PL;
-  args.blocks = y.blocks();
-  args.x_plane_stride = x.plane_stride, args.y_plane_stride = y.plane_stride;
-  args.last_block_lanes = s.OC - (y.blocks() - 1) * channel_block;
-  const int64_t planes = s.N * y.blocks();
-  args.tasks_per_plane = std::clamp<int64_t>(ceil_div(4 * num_threads(), planes), 1, s.OH);
-  args.rows_per_task = ceil_div(s.OH, args.tasks_per_plane);
-  args.tasks_per_plane = ceil_div(s.OH, args.rows_per_task);
-  args.w = data.weights.data(), args.bias = data.bias.data();
-  args.activation = r.activation;
-  const size_t weight_bytes = data.weights.bytes() + data.bias.bytes();
-  auto plan = make_plan("depthwise", args, std::move(data), kernels().conv2d_depthwise,
-                        contraction_binding(has_residual), planes * args.tasks_per_plane);
-  plan->weight_bytes = weight_bytes;
-  return plan;
-}
-
 // -------------------------------------------------------------------------------------------------------- selection
-
-bool is_depthwise(const Conv2dShape& s) { return !s.transposed && s.G == s.IC && s.OC == s.IC && s.G > 1; }
 
 // Interleaving multiplies no zeros but gathers each output's inputs again; from 12 channels on whole blocks win. Its
 // band of input rows must fit a cache.
 bool is_interleaved(const Conv2dShape& s) {
   return !s.transposed && s.G == 1 && s.IC < 12 && s.KH * s.KW > 1 && s.KH * s.KW * s.IC <= 4096 &&
          band_floats(s, max_task_rows) <= 1 << 20;
+}
+
+// ------------------------------------------------------------------------------------------ phases as channels
+
+// All phases of a transposed convolution as one: over the union of their taps, with a channel for each pair of channel
+// and phase, and the phases shuffled into place afterwards. Three channels leave 13 of 16 lanes empty; with the phases
+// of stride 2 they fill 12. Taps that a phase does not see are multiplied by zero, which spreads a NaN to all phases.
+struct JoinedPhases {
+  Conv2dShape s;         // of the convolution; OC is that of the result times SH * SW
+  int64_t tap_h, tap_w;  // offset of the first tap
+};
+
+// The convolution that computes all phases, if that is fewer products and all phases have the same size; OC = 0 if not.
+JoinedPhases join_phases(const Conv2dShape& s) {
+  JoinedPhases none{s, 0, 0};
+  none.s.OC = 0;
+  if (!s.transposed || s.G > 1 || s.SH != s.SW || s.SH == 1 || s.OH % s.SH != 0 || s.OW % s.SW != 0) return none;
+  if (s.SH * s.SW * s.OC > channel_block) return none;
+  int64_t low_h = s.IH, high_h = -s.KH, low_w = s.IW, high_w = -s.KW, separate = 0;
+  for (const Phase& phase : phases_of(s)) {
+    separate += static_cast<int64_t>(phase.taps.size());
+    for (const Tap& tap : phase.taps) {
+      low_h = std::min<int64_t>(low_h, tap.h), high_h = std::max<int64_t>(high_h, tap.h);
+      low_w = std::min<int64_t>(low_w, tap.w), high_w = std::max<int64_t>(high_w, tap.w);
+    }
+  }
+  const int64_t kh = high_h - low_h + 1, kw = high_w - low_w + 1;
+  // The shuffle costs about as much as a few products per output.
+  if (kh < 1 || kw < 1 || static_cast<double>(kh) * static_cast<double>(kw) * 1.2 > static_cast<double>(separate)) {
+    return none;
+  }
+  const int64_t rows_h = s.OH / s.SH, rows_w = s.OW / s.SW;
+  const Conv2dShape joined{s.N,
+                           s.IC,
+                           s.IH,
+                           s.IW,
+                           s.OC * s.SH * s.SW,
+                           rows_h,
+                           rows_w,
+                           kh,
+                           kw,
+                           1,
+                           1,
+                           1,
+                           1,
+                           -low_h,
+                           rows_h - s.IH + low_h + kh - 1,
+                           -low_w,
+                           rows_w - s.IW + low_w + kw - 1,
+                           1,
+                           false};
+  return {joined, low_h, low_w};
 }
 
 }  // namespace
@@ -246,17 +255,44 @@ std::vector<ChannelRun> channel_runs(const Conv2dShape& s) {
   return runs;
 }
 
+TensorId CpuBackend::conv_transpose2d_joined(Program& program, TensorId x, const Conv2dShape& s, const float* weight,
+                                             const float* bias, ActivationSpec activation) const {
+  const JoinedPhases joined = join_phases(s);
+  const int64_t phases = s.SH * s.SW, kernel = joined.s.KH * joined.s.KW;
+  std::vector<float> weights(static_cast<size_t>(joined.s.OC * s.IC * kernel)), biases;
+  for (const Phase& phase : phases_of(s)) {
+    for (const Tap& tap : phase.taps) {
+      const int64_t at = (tap.h - joined.tap_h) * joined.s.KW + tap.w - joined.tap_w;
+      for (int64_t oc = 0; oc < s.OC; ++oc) {
+        const int64_t channel = oc * phases + phase.offset_h * s.SW + phase.offset_w;
+        for (int64_t ic = 0; ic < s.IC; ++ic) {
+          weights[static_cast<size_t>((channel * s.IC + ic) * kernel + at)] =
+              weight[((ic * s.OC + oc) * s.KH + tap.kh) * s.KW + tap.kw];
+        }
+      }
+    }
+  }
+  for (int64_t channel = 0; bias != nullptr && channel < joined.s.OC; ++channel) {
+    biases.push_back(bias[channel / phases]);
+  }
+  const TensorId y = conv2d(program, x, joined.s, weights.data(), bias ? biases.data() : nullptr, -1, activation);
+  return pixel_shuffle(program, y, s.SH);
+}
+
 TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight, const float* bias,
                             TensorId residual, ActivationSpec activation) const {
   const Request request{s, weight, bias, activation};
   const bool has_residual = residual >= 0;
+  if (program.accuracy() != Accuracy::strict && !has_residual && join_phases(s).s.OC > 0) {
+    return conv_transpose2d_joined(program, x, s, weight, bias, activation);
+  }
   if (!is_interleaved(s)) x = program.in_layout(x, Layout::blocked);
   if (has_residual) residual = program.in_layout(residual, Layout::blocked);
   const TensorSpec y = blocked_spec(s.y_dims());
   // Most special first; the last takes every shape.
   const int m = program.accuracy() == Accuracy::strict ? 0 : winograd_tile(s);
   const TensorSpec& from = program.spec(x);
-  std::unique_ptr<Plan> plan = is_depthwise(s)     ? plan_depthwise(request, from, y, has_residual)
+  std::unique_ptr<Plan> plan = is_grouped(s)       ? plan_grouped(request, from, y, has_residual)
                                : is_interleaved(s) ? plan_interleaved(request, from, y, has_residual)
                                : m > 0             ? plan_winograd(request, m, from, y, has_residual)
                                                    : plan_direct(request, from, y, has_residual);

@@ -16,15 +16,31 @@ struct Conv2dRequest {
   ActivationSpec activation;
 };
 
+struct Tap {
+  int32_t h, w;    // offset of the input pixel
+  int64_t kh, kw;  // of the weight
+};
+
+// Output pixels that see the same taps: all of a convolution, one residue class modulo the stride of a transposed one.
+struct Phase {
+  int64_t offset_h, offset_w, rows_h, rows_w;
+  std::vector<Tap> taps;
+};
+std::vector<Phase> phases_of(const Conv2dShape& s);
+
 // A run of output panels that read the same blocks of input channels: all of them without groups.
 struct ChannelRun {
   int64_t panel, panels, ic_block, ic_blocks;
 };
 std::vector<ChannelRun> channel_runs(const Conv2dShape& s);
 
-// 4 for F(4, 3), 2 for F(2, 3), 0 where direct sums are estimated to be faster or Winograd does not apply.
+// Whether groups share blocks of channels: depthwise, and any group that does not fill whole blocks.
+bool is_grouped(const Conv2dShape& s);
+std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual);
+
+// m of F(m, r) for the shape's r, or 0 where direct sums are estimated to be faster or Winograd does not apply.
 int winograd_tile(const Conv2dShape& s);
-std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& r, int m, const TensorSpec& x, const TensorSpec& y,
+std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, int m, const TensorSpec& x, const TensorSpec& y,
                                     bool has_residual);
 
 }  // namespace tesela::cpu

@@ -70,29 +70,49 @@ struct ContractionOperands {
 
 using ContractionKernel = void(const ContractionArgs&, const ContractionOperands&, int64_t task);
 
-// conv2d_winograd: a problem's rows are tiles of outputs, its weights (panels, points, k, 16).
+// conv2d_winograd: a problem's rows are tiles of outputs, its taps only the first (h, w), its weights (panels, points,
+// k, 16).
 struct WinogradArgs {
   const Contraction* problems;
   const ContractionTask* tasks;
-  int64_t IH, IW, OH, OW, PT, PL, tiles_h, tiles_w, x_plane_stride, y_plane_stride;
+  int64_t IH, IW, OW, step_h, step_w, x_plane_stride, y_plane_stride;
   int64_t total_panels, last_panel_lanes;
   const float* bias;  // (total_panels * 16) or null
   ActivationSpec activation;
 };
+
+using WinogradKernel = void(const WinogradArgs&, const ContractionOperands&, int64_t task);
 
 struct PackPanelArgs {  // gemm's op(b), plain, into panels of 16 columns
   int64_t k, columns, ldb;
   bool transposed;  // b is (N, K)
 };
 
-// ------------------------------------------------------------------------------------------------- depthwise conv
+// --------------------------------------------------------------------------------------- convolution, small groups
 
-struct DepthwiseArgs {
-  int64_t IH, IW, OH, OW, KH, KW, SH, SW, DH, DW, PT, PL;
+// Output pixels that see the same taps: all of a convolution, one residue class modulo the stride of a transposed one.
+struct GroupedPhase {
+  int64_t rows_h, rows_w;      // output pixels ...
+  int64_t offset_h, offset_w;  // ... at (offset + row * step) of the output
+  int64_t KH, KW;
+  int64_t origin_h, origin_w;  // input pixel under the first tap of output pixel (0, 0)
+  const float* w;              // (blocks, chunks, KH, KW, inputs of the chunk, 16)
+};
+
+struct GroupedArgs {
+  const GroupedPhase* phases;
+  int64_t n_phases;
+  int64_t IH, IW, OW;
+  int64_t stride_h, stride_w;  // input pixels between those of neighbouring output pixels of a phase,
+  int64_t tap_h, tap_w;        // and between taps
+  int64_t step_h, step_w;
   int64_t blocks, x_plane_stride, y_plane_stride, last_block_lanes;
   int64_t rows_per_task, tasks_per_plane;
-  const float* w;     // (blocks, KH * KW, 16)
-  const float* bias;  // (blocks * 16) or null
+  int64_t inputs;  // input channels of each output channel, taken `chunk` at a time
+  int64_t chunk;
+  const int32_t* channels;  // (blocks, inputs, 16): the input channel of each lane; null for depthwise, its own
+  bool dense_h, dense_w;    // how the band is laid out
+  const float* bias;        // (blocks * 16) or null
   ActivationSpec activation;
 };
 
@@ -215,12 +235,11 @@ struct Kernels {
   ContractionKernel* conv2d_pointwise;    // 1x1, stride 1, no padding: x is read in place
   ContractionKernel* conv2d_direct;       // any taps; rows of x are packed slice by slice
   ContractionKernel* conv2d_interleaved;  // few input channels: x (plain or blocked) is packed as (kh, kw, c)
-  void (*conv2d_winograd_2x2)(const WinogradArgs&, const ContractionOperands&, int64_t task);
-  void (*conv2d_winograd_4x4)(const WinogradArgs&, const ContractionOperands&, int64_t task);
+  WinogradKernel *conv2d_winograd_2_3, *conv2d_winograd_4_3, *conv2d_winograd_3_2, *conv2d_winograd_2_5;  // F(m, r)
   ContractionKernel* gemm_rows;     // x plain (M, K), row-major
   ContractionKernel* gemm_columns;  // x plain (K, M), row-major
   void (*gemm_pack_panel)(const PackPanelArgs&, const float* b, float* packed, int64_t panel);
-  void (*conv2d_depthwise)(const DepthwiseArgs&, const ContractionOperands&, int64_t task);
+  void (*conv2d_grouped)(const GroupedArgs&, const ContractionOperands&, int64_t task);
   void (*max_pool2d)(const MaxPool2dArgs&, const MapOperands&, int64_t task);
   void (*max_pool2d_indices)(const MaxPool2dArgs&, const MaxPool2dIndicesOperands&, int64_t task);
   void (*avg_pool2d)(const AvgPool2dArgs&, const MapOperands&, int64_t task);

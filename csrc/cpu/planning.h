@@ -24,7 +24,7 @@ inline int64_t tasks_of(const Units& units) { return (units.count + units.per_ta
 
 // Bytes of the elements, without what a layout adds.
 inline double payload(const TensorSpec& spec) {
-  double bytes = spec.dtype == DType::int64 ? 8 : 4;
+  double bytes = static_cast<double>(bytes_of(spec.dtype));
   for (int64_t size : spec.dims) bytes *= static_cast<double>(size);
   return bytes;
 }

@@ -73,6 +73,10 @@ TESELA_INLINE vfloat select(vmask m, vfloat yes, vfloat no) { return {_mm512_mas
 TESELA_INLINE vfloat nearest(vfloat a) {
   return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
 }
+// to[j] = block[lane[j] % 16], j < 16.
+TESELA_INLINE void pick_lanes(float* to, const float* block, const int32_t* lane) {
+  _mm512_storeu_ps(to, _mm512_permutexvar_ps(_mm512_loadu_si512(lane), _mm512_loadu_ps(block)));
+}
 // 2^n for an integral n in [-126, 127].
 TESELA_INLINE vfloat exp2_integer(vfloat n) {
   // 1.5 * 2^23 + 127 + n has n + 127 in its low bits, and the shift drops all other bits.
@@ -114,6 +118,16 @@ TESELA_INLINE vmask operator>(vfloat a, vfloat b) { return {_mm256_cmp_ps(a.v, b
 TESELA_INLINE vmask is_nan(vfloat a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
 TESELA_INLINE vfloat select(vmask m, vfloat yes, vfloat no) { return {_mm256_blendv_ps(no.v, yes.v, m.v)}; }
 TESELA_INLINE vfloat nearest(vfloat a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+TESELA_INLINE void pick_lanes(float* to, const float* block, const int32_t* lane) {
+  const __m256 low = _mm256_loadu_ps(block), high = _mm256_loadu_ps(block + 8);
+  for (int half = 0; half < 16; half += 8) {
+    const __m256i from = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lane + half));
+    // Bit 3 of a lane's number tells the half, and the blend looks at the sign.
+    const __m256 in_high = _mm256_castsi256_ps(_mm256_slli_epi32(from, 28));
+    _mm256_storeu_ps(to + half, _mm256_blendv_ps(_mm256_permutevar8x32_ps(low, from),
+                                                 _mm256_permutevar8x32_ps(high, from), in_high));
+  }
+}
 TESELA_INLINE vfloat exp2_integer(vfloat n) {
   const __m256i bias = _mm256_set1_epi32(127);
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.v), bias), 23))};
@@ -169,6 +183,9 @@ TESELA_INLINE vfloat min(vfloat a, vfloat b) { return select(a < b, a, b); }
 TESELA_INLINE vfloat nearest(vfloat a) {  // exact for |a| < 2^22, which is all that exp asks for
   const vfloat magic = set1(12582912.0f);
   return (a + magic) - magic;
+}
+TESELA_INLINE void pick_lanes(float* to, const float* block, const int32_t* lane) {
+  for (int j = 0; j < 16; ++j) to[j] = block[lane[j] % 16];
 }
 TESELA_INLINE vfloat exp2_integer(vfloat n) {
   return {(float_lanes)((__builtin_convertvector(n.v, int_lanes) + 127) << 23)};

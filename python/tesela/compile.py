@@ -36,7 +36,9 @@ class CompiledNetwork:
         device: str = "cpu",
         threads: int | None = None,
         accuracy: str = "default",
+        max_bytes: int | None = None,
     ):
+        """max_bytes: what activations and the scratch of one thread may take; ValueError where they need more."""
         if threads is not None and not 1 <= integer("compile", "threads", threads) <= _MOST_THREADS:
             raise ValueError(f"compile: expected threads from 1 to {_MOST_THREADS}, got {threads}")
         unknown = [name for name in outputs if name not in graph.dims]
@@ -47,8 +49,10 @@ class CompiledNetwork:
         self.threads = threads
         self.device = device
         self.accuracy = accuracy
+        self._most_bytes = {} if max_bytes is None else {"most_bytes": max_bytes}
         self.isa = _core.selected_isa()
         self.input_dims = {name: tuple(dims) for name, dims in inputs.items()}
+        self._input_dtypes = {name: graph.dtypes[name] for name in inputs}
         sizes = graph.infer_all(self.input_dims)
         self.output_dims = {name: sizes[name] for name in outputs}
         self._program = self._lower(replace(graph, outputs=list(outputs)), parameters)
@@ -56,20 +60,25 @@ class CompiledNetwork:
     def _lower(self, graph: Graph, parameters: Mapping[str, np.ndarray]) -> _core.Program:
         graph, constants = optimize(graph, dict(parameters))
         program = _core.Program(self.device, self.accuracy)
-        values: dict[str, int] = {name: program.input(self.input_dims[name]) for name in graph.inputs}
+        values: dict[str, int] = {
+            name: program.input(self.input_dims[name], graph.dtypes[name]) for name in graph.inputs
+        }
         for node in graph.nodes:
             program.set_label(node.name, node.op)
             operands: dict[str, Any] = {
                 operand: [values[v] for v in value] if isinstance(value, list) else values[value]
                 for operand, value in node.inputs.items()
             }
-            operands |= {operand: constants[name] for operand, name in node.parameters.items()}
+            operator = TABLE[node.op]
+            for operand, name in node.parameters.items():
+                value = constants[name]
+                operands[operand] = value if operand in operator.parameters else program.constant(value)
             try:
-                results = TABLE[node.op].lower(program, node.attributes, **operands)
+                results = operator.lower(program, node.attributes, **operands)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"layer {node.name!r}: {error}") from None
             values.update(zip(node.outputs, results, strict=True))
-        program.finish([values[name] for name in graph.outputs])
+        program.finish([values[name] for name in graph.outputs], **self._most_bytes)
         self._dtypes = [program.dtype(values[name]) for name in graph.outputs]
         return program
 
@@ -77,7 +86,7 @@ class CompiledNetwork:
         if len(arrays) != len(self.input_dims):
             raise ValueError(f"{self.name}: expected {len(self.input_dims)} inputs, got {len(arrays)}")
         for (name, dims), array in zip(self.input_dims.items(), arrays, strict=True):
-            check_array(self.name, name, array)
+            check_array(self.name, name, array, self._input_dtypes[name])
             if array.shape != dims:
                 raise ValueError(f"{self.name}: expected {name} of shape {dims}, got {array.shape}")
         if out is None:

@@ -10,7 +10,7 @@
 A node computes one or more values, named after it ("pool1", and "pool1:1" for a second one). A layer with parameters
 owns them ("conv1.weight"), or uses those of an earlier one: g.conv2d("right", y, 16, 3, shared="conv1"). Building
 infers every size for a batch of one, so a mistake is reported at the layer where it is made. What a node means is the
-function of its operator's name in reference.py; `Graph.evaluate` runs them all.
+function of its operator's name in reference/; `Graph.evaluate` runs them all.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 
 from . import _core, reference
 from .arguments import integer, pair
-from .operators import TABLE, Dims, Operator
+from .operators import ANY, TABLE, Dims, Operator
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Parameter:
     kind: str = "zeros"  # "he" | "zeros" | "ones"
     fan_in: int = 1  # products summed into one output, for "he"
     gain: float = 2.0  # variance of "he" times fan_in; 2 keeps the variance of activations through a ReLU
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,18 @@ class Node:
 @dataclass
 class Graph:
     name: str = "graph"
-    inputs: dict[str, Dims] = field(default_factory=dict)  # sizes of one image, without the batch
+    inputs: dict[str, Dims] = field(default_factory=dict)  # sizes of one image, without the batch, unless `whole`
     nodes: list[Node] = field(default_factory=list)  # in an order in which they can be computed
     outputs: list[str] = field(default_factory=list)
     parameters: dict[str, Parameter] = field(default_factory=dict)
     dims: dict[str, Dims] = field(default_factory=dict)  # of every value, for a batch of one
-    indices: set[str] = field(default_factory=set)  # values that are positions, int64, and not numbers
+    dtypes: dict[str, str] = field(default_factory=dict)  # of every value
+    whole: set[str] = field(default_factory=set)  # inputs whose sizes are all given: no batch comes before them
 
     # ------------------------------------------------------------------------------------------------------ building
 
-    def input(self, name: str, dims: Sequence[int]) -> str:
-        """An input of the network; dims are those of one image, (C, H, W)."""
+    def input(self, name: str, dims: Sequence[int], dtype: str = "float32", *, batched: bool = True) -> str:
+        """An input of the network; dims are those of one image, (C, H, W), or all of them if it is not batched."""
         self._check_new(name)
         if not isinstance(dims, Sequence):
             raise TypeError(f"input {name!r}: expected dims as a sequence of integers, got {dims!r}")
@@ -82,9 +84,18 @@ class Graph:
         if min(dims, default=1) < 1:
             raise ValueError(f"input {name!r}: expected sizes of at least 1, got {dims}")
         _core.element_count((1, *dims), f"input {name!r}")
+        if dtype not in ANY:
+            raise TypeError(f"input {name!r}: expected dtype as one of {', '.join(ANY)}, got {dtype!r}")
         self.inputs[name] = dims
-        self.dims[name] = (1, *dims)
+        self.dims[name] = (1, *dims) if batched else dims
+        self.dtypes[name] = dtype
+        if not batched:
+            self.whole.add(name)
         return name
+
+    def input_dims(self, batch: int) -> dict[str, Dims]:
+        """Sizes of the inputs for a batch of so many images."""
+        return {name: dims if name in self.whole else (batch, *dims) for name, dims in self.inputs.items()}
 
     def output(self, *values: str) -> None:
         for value in values:
@@ -98,23 +109,30 @@ class Graph:
         *inputs: Any,
         parameters: Mapping[str, Parameter] | None = None,
         shared: str | None = None,
+        names: Mapping[str, str] | None = None,
         **attributes: Any,
     ) -> Any:
         """Appends a node; returns its value, or a tuple of them. `inputs` follow the operator's tensors in order.
 
         shared: the name of an earlier layer whose parameters this one takes, in place of ones of its own.
+        names: what parameters are called that are not called name.operand.
         """
         operator = TABLE.get(op)
         if operator is None:
             raise ValueError(f"layer {name!r}: unknown operator {op!r}")
         self._check_new(name)
         operands = self._in_layer(name, self._operands, operator, inputs, parameters or {})
-        names = {operand: f"{shared or name}.{operand}" for operand in parameters or {}}
+        names = {operand: f"{shared or name}.{operand}" for operand in parameters or {}} | dict(names or {})
         if shared is not None:
             self._in_layer(name, self._check_shared, shared, names, parameters or {})
         node = Node(name, op, operands, names, self._in_layer(name, operator.attributes, **attributes))
         shapes = {operand: parameter.shape for operand, parameter in (parameters or {}).items()}
-        sizes = self._in_layer(name, operator.dims, node.attributes, **self.tensor_dims(node, self.dims), **shapes)
+        sizes = self._in_layer(name, operator.dims, node.attributes, **self._given(node, self.dims), **shapes)
+        dtypes = {operand: parameter.dtype for operand, parameter in (parameters or {}).items()}
+        try:
+            dtypes = operator.dtypes(node.attributes, **self._given(node, self.dtypes), **dtypes)
+        except TypeError as error:
+            raise TypeError(f"layer {name!r}: {error}, from inputs {', '.join(map(repr, node.values()))}") from None
         node = replace(node, outputs=tuple(name if i == 0 else f"{name}:{i}" for i in range(len(sizes))))
         for output in node.outputs:
             self._check_new(output)
@@ -123,8 +141,7 @@ class Graph:
             self.parameters.setdefault(names[operand], parameter)
         self.nodes.append(node)
         self.dims.update(zip(node.outputs, sizes, strict=True))
-        if op == "max_pool2d":
-            self.indices.update(node.outputs[1:])
+        self.dtypes.update(zip(node.outputs, dtypes, strict=True))
         return node.outputs[0] if len(sizes) == 1 else node.outputs
 
     def conv2d(
@@ -207,13 +224,15 @@ class Graph:
     # ----------------------------------------------------------------------------------------------------- reasoning
 
     @staticmethod
-    def tensor_dims(node: Node, dims: Mapping[str, Dims]) -> dict[str, Any]:
+    def _given(node: Node, known: Mapping[str, Any]) -> dict[str, Any]:
+        """What is known of each value that the node reads, by operand."""
         return {
-            k: [dims[v] for v in value] if isinstance(value, list) else dims[value] for k, value in node.inputs.items()
+            k: [known[v] for v in value] if isinstance(value, list) else known[value]
+            for k, value in node.inputs.items()
         }
 
     def operand_dims(self, node: Node, dims: Mapping[str, Dims]) -> dict[str, Any]:
-        sizes = self.tensor_dims(node, dims)
+        sizes = self._given(node, dims)
         return sizes | {operand: self.parameters[name].shape for operand, name in node.parameters.items()}
 
     def infer(self, node: Node, dims: Mapping[str, Dims]) -> list[Dims]:
@@ -244,14 +263,13 @@ class Graph:
         inputs: Mapping[str, np.ndarray],
         outputs: Sequence[str] | None = None,
     ) -> list[np.ndarray]:
-        """Runs the graph node by node on reference.py, in float64: what every compiled program is compared with."""
+        """Runs the graph node by node on reference/, in float64: what every compiled program is compared with."""
         values: dict[str, Any] = dict(inputs)
         wanted = self.outputs if outputs is None else list(outputs)
         for node in self.nodes:
             if all(name in values for name in wanted):
                 break
-            operands = {k: [values[v] for v in value] if isinstance(value, list) else values[value]
-                        for k, value in node.inputs.items()}  # fmt: skip
+            operands = self._given(node, values)
             operands |= {operand: parameters[name] for operand, name in node.parameters.items()}
             results = getattr(reference, node.op)(**operands, **node.attributes)
             results = results if isinstance(results, tuple) else (results,)
@@ -290,9 +308,6 @@ class Graph:
             operands[operand] = list(value) if several else value
             for v in operands[operand] if several else [value]:
                 self._check_known(v)
-                if (v in self.indices) != (operand == "indices"):
-                    expected = "the positions that max_pool2d returns" if operand == "indices" else "numbers"
-                    raise TypeError(f"{operator.name}: expected {operand} as {expected}, got {v!r}")
         for operand in operator.required:
             if operand not in operands and operand not in parameters:
                 raise TypeError(f"{operator.name}: expected {operand}, got {len(inputs)} inputs")

@@ -91,8 +91,9 @@ class Network:
         threads    used by each call; None follows set_num_threads
         precision  "float32"
         accuracy   "strict" sums every convolution directly in float32; "default" allows algorithms with about twice
-                   that rounding error (Winograd's F(2, 3) and F(4, 3), where a NaN or an infinity spreads over its
-                   whole tile); "fast" allows more, and so far means the same
+                   that rounding error (Winograd's F(2,3), F(4,3), F(3,2), F(2,5)) and lets a NaN or an infinity
+                   spread beyond its receptive field: over a Winograd tile, or over the phases of a transposed
+                   convolution with few channels; "fast" allows more, and so far means the same
         image_size (H, W) other than the network's own, for networks that take any
         outputs    names of layers to return instead of the network's outputs
         """
@@ -106,16 +107,16 @@ class Network:
             device = "cuda" if "cuda" in _core.devices() else "cpu"
         if image_size is not None:
             image_size = pair("compile", "image_size", image_size)
-        inputs = {}
-        for name, dims in self.graph.inputs.items():
-            inputs[name] = (int(batch), *(dims if image_size is None else (dims[0], *image_size)))
+        inputs = self.graph.input_dims(int(batch))
+        if image_size is not None:
+            inputs = {name: (*dims[:-2], *image_size) for name, dims in inputs.items()}
         names = self.graph.outputs if outputs is None else outputs
         return CompiledNetwork(
             self.graph, self.parameters, inputs, names, device=device, threads=threads, accuracy=accuracy
         )
 
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
-        """The same on reference.py in float64, node by node: slow, and what the fast answer should be."""
+        """The same on reference/ in float64, node by node: slow, and what the fast answer should be."""
         inputs = dict(zip(self.graph.inputs, arrays, strict=True))
         results = self.graph.evaluate(self.parameters, inputs, outputs)
         return results[0] if len(results) == 1 else tuple(results)
@@ -125,8 +126,11 @@ class Network:
             raise ValueError(f"{self.graph.name}: expected {len(self.graph.inputs)} inputs, got {len(arrays)}")
         inputs: dict[str, Dims] = {}
         for (name, dims), array in zip(self.graph.inputs.items(), arrays, strict=True):
-            check_array(self.graph.name, name, array)
-            if array.ndim != len(dims) + 1 or array.shape[1] != dims[0]:
+            check_array(self.graph.name, name, array, self.graph.dtypes[name])
+            if name in self.graph.whole:
+                if array.shape != dims:
+                    raise ValueError(f"{self.graph.name}: expected {name} of shape {dims}, got {array.shape}")
+            elif array.ndim != len(dims) + 1 or array.shape[1:2] != dims[:1]:
                 expected = ", ".join(["N", *map(str, dims)])
                 raise ValueError(f"{self.graph.name}: expected {name} of shape ({expected}), got {array.shape}")
             inputs[name] = array.shape

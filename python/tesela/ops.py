@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import _core, arguments
-from .operators import TABLE
+from .operators import FLOAT, TABLE
 from .runtime import current_device
 
 __all__ = [
@@ -36,7 +36,7 @@ Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
 Activation = None | str | tuple[str, float]
 
 
-def check_array(op: str, name: str, value: Any, dtype: type = np.float32) -> Array:
+def check_array(op: str, name: str, value: Any, dtype: Any = np.float32) -> Array:
     """`value` if it is an array that kernels can read as it is."""
     expected = np.dtype(dtype)
     if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
@@ -71,7 +71,9 @@ def _run(
     operands: dict[str, Any] = {}
 
     def declare(label: str, value: Any) -> tuple[int, tuple[int, ...]]:
-        array = check_array(name, label, value, np.int64 if label == "indices" else np.float32)
+        accepted = operator.takes.get(label.split("[")[0], FLOAT)
+        given = str(value.dtype) if isinstance(value, np.ndarray) else ""
+        array = check_array(name, label, value, given if given in accepted else accepted[0])
         arrays.append(array)
         return program.input(array.shape, array.dtype.name), array.shape
 
@@ -119,8 +121,7 @@ def conv2d(
 
     Returns (N, OC, OH, OW), OH = (H + top + bottom - dilation * (KH - 1) - 1) // stride + 1:
     activation(conv(x) + bias + residual). As torch.nn.functional.conv2d and ONNX Conv. Sums are direct; networks may
-    use Winograd's algorithm instead (Network.compile). Groups of fewer than 16 channels are multiplied with zeros for
-    their neighbours, so a NaN or an infinity in one of them can reach outputs of the next.
+    use Winograd's algorithm instead (Network.compile).
     """
     return _run(
         "conv2d", {"x": x, "residual": residual}, {"weight": weight, "bias": bias},

@@ -105,6 +105,8 @@ def fold_batch_norm(graph: Graph, parameters: Parameters) -> tuple[Graph, Parame
 def fuse_residual(graph: Graph) -> Graph:
     for add in [node for node in graph.nodes if node.op == "add"]:
         position = {value: i for i, node in enumerate(graph.nodes) for value in node.outputs}
+        if add.parameters:
+            continue
         terms = [(add.inputs["x"], add.inputs["y"]), (add.inputs["y"], add.inputs["x"])]
         # The later of two convolutions: the other's result is there by then.
         for value, other in sorted(terms, key=lambda term: -position.get(term[0], -1)):

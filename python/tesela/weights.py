@@ -1,7 +1,7 @@
 """Parameters of a network from where they are: a dict, an .npz file, a .safetensors file, or a seed.
 
 Nothing is ever unpickled. Names and shapes must be exactly those of the network; a missing, extra or misshapen tensor
-is named in the error. float16, bfloat16 and float64 files are converted to float32, the only precision parameters have.
+is named in the error. float16, bfloat16 and float64 numbers become float32, unless the parameter has another dtype.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def seeded(parameters: Mapping[str, Parameter], seed: int = 0) -> State:
             values = generator.standard_normal(parameter.shape, np.float32)
             values *= np.float32(np.sqrt(parameter.gain / parameter.fan_in))
         else:
-            values = np.full(parameter.shape, 1.0 if parameter.kind == "ones" else 0.0, np.float32)
+            values = np.full(parameter.shape, parameter.kind == "ones", parameter.dtype)
         state[name] = values
     return state
 
@@ -104,11 +104,15 @@ def checked(state: Mapping[str, Any], parameters: Mapping[str, Parameter], netwo
     result = {}
     for name, parameter in parameters.items():
         value = np.asarray(given[name])
-        if value.dtype.kind != "f":
+        if parameter.dtype == "float32" and value.dtype.kind != "f":
             raise TypeError(f"{network}: expected {name} as floating-point numbers, got {value.dtype}")
+        if parameter.dtype != "float32" and value.dtype != parameter.dtype:
+            raise TypeError(f"{network}: expected {name} of dtype {parameter.dtype}, got {value.dtype}")
         if value.shape != parameter.shape:
             raise ValueError(f"{network}: expected {name} of shape {parameter.shape}, got {value.shape}")
-        result[name] = np.array(value, np.float32, order="C")  # a copy: what the caller does later changes no network
+        result[name] = np.array(
+            value, parameter.dtype, order="C"
+        )  # a copy: what the caller does later changes no network
     return result
 
 

@@ -1,12 +1,12 @@
-// conv2d with any kernel, stride, padding, dilation and groups; each phase of conv_transpose2d.
+// conv2d with any kernel, stride, padding and dilation; each phase of conv_transpose2d.
 //
 //   y[n, oc, oh, ow] = sum over taps (th, tw) and ic of x[n, ic, oh * stride_h + th, ow * stride_w + tw] * w[oc, tap,
 //   ic]
 //
 // Products are ordered tap by tap, within a tap by input channel. For each slice of products a task copies the rows it
 // needs, 16 channels (one cache line) at a time, zeros where a tap lies outside the image; one copy serves all output
-// panels, so with 64 channels or more it is small beside them. A problem reads the input blocks that its 16-channel
-// panels need: groups smaller than a block are multiplied with zero weights for their neighbours.
+// panels, so with 64 channels or more it is small beside them. Groups are whole blocks of channels (others:
+// conv2d_grouped).
 
 #include "contraction.h"
 

@@ -1,16 +1,18 @@
-// conv2d, 3x3, stride 1, by Winograd's minimal filtering F(m, 3): m x m outputs from (m + 2)^2 products instead of 9
-// m^2.
+// conv2d with square kernels, stride 1, and each phase of conv_transpose2d, by Winograd's minimal filtering F(m, r): m
+// x m outputs of an r x r kernel from (m + r - 1)^2 products instead of m^2 r^2.
 //
-//   y = A^T [ (G w G^T) . (B^T x B) ] A      x a tile of (m+2) x (m+2) pixels, summed over input channels before A
+//   y = A^T [ (G w G^T) . (B^T x B) ] A      x a tile of n x n pixels, n = m + r - 1, summed over input channels before
+//   A
 //
+// F(2, 3) and F(3, 2) share four points, and with them the transform of the input; F(4, 3) and F(2, 5) share six.
 // G w G^T is done once, in double, by the planner (../conv2d_winograd.cpp, which also says where the matrices come
 // from). A task takes a few tiles and some output panels. It transforms its tiles for all input channels into scratch,
 // laid out so that one point of the transform is the packed form of contraction.h; then, panel by panel, it runs one
 // product of (tiles x channels) for each of the points and transforms the sums back, adding bias and residual. Scratch
 // is sized to stay in L2, so nothing but input, weights and output leaves the core. A lane is a channel throughout.
 //
-// Limits: one rounding more per transform; about twice the error of direct sums for m = 4, less than it for m = 2. The
-// transforms subtract, so a NaN or an infinity spreads over its tile.
+// Limits: one rounding more per transform; about twice the error of direct sums for F(4, 3), less than it for F(2, 3).
+// The transforms subtract, so a NaN or an infinity spreads over its tile.
 
 #include "contraction.h"
 #include "vector_math.h"
@@ -22,9 +24,10 @@ using cpu::WinogradArgs;
 
 // ----------------------------------------------------------------------------------------------------- transforms
 
-// F(2, 3): points 0, 1, -1 and infinity.
-struct F2 {
-  static constexpr int m = 2, n = 4;
+// Points 0, 1, -1 and infinity.
+template <int outputs>
+struct FourPoints {
+  static constexpr int m = outputs, n = 4;
   TESELA_INLINE static void input(const vfloat (&d)[n], vfloat (&t)[n]) {
     t[0] = d[2] - d[0];
     t[1] = d[1] + d[2];
@@ -32,14 +35,17 @@ struct F2 {
     t[3] = d[3] - d[1];
   }
   TESELA_INLINE static void output(const vfloat (&s)[n], vfloat (&y)[m]) {
-    y[0] = (s[0] + s[1]) + s[2];
-    y[1] = (s[1] - s[2]) + s[3];
+    const vfloat even = s[1] + s[2], odd = s[1] - s[2];
+    y[0] = s[0] + even;
+    for (int i = 1; i < m; ++i) y[i] = i % 2 ? odd : even;
+    y[m - 1] = y[m - 1] + s[3];
   }
 };
 
-// F(4, 3): points 0, +-p, +-q and infinity, p = 5/8, q = 3/2: exact in float32, and half the error of 0, +-1, +-2.
-struct F4 {
-  static constexpr int m = 4, n = 6;
+// Points 0, +-p, +-q and infinity, p = 5/8, q = 3/2: exact in float32, and half the error of 0, +-1, +-2.
+template <int outputs>
+struct SixPoints {
+  static constexpr int m = outputs, n = 6;
   static constexpr float p = 0.625f, q = 1.5f, pp = p * p, qq = q * q;
   TESELA_INLINE static void input(const vfloat (&d)[n], vfloat (&t)[n]) {
     const vfloat even_p = d[4] - set1(qq) * d[2], odd_p = set1(p) * (d[3] - set1(qq) * d[1]);
@@ -52,12 +58,17 @@ struct F4 {
     t[5] = fma(set1(pp * qq), d[1], d[5] - set1(pp + qq) * d[3]);
   }
   TESELA_INLINE static void output(const vfloat (&s)[n], vfloat (&y)[m]) {
-    const vfloat sum_p = s[1] + s[2], difference_p = s[1] - s[2];
-    const vfloat sum_q = s[3] + s[4], difference_q = s[3] - s[4];
-    y[0] = (s[0] + sum_p) + sum_q;
-    y[1] = fma(set1(p), difference_p, set1(q) * difference_q);
-    y[2] = fma(set1(pp), sum_p, set1(qq) * sum_q);
-    y[3] = fma(set1(p * pp), difference_p, set1(q * qq) * difference_q) + s[5];
+    const vfloat even_p = s[1] + s[2], odd_p = s[1] - s[2];
+    const vfloat even_q = s[3] + s[4], odd_q = s[3] - s[4];
+    y[0] = (s[0] + even_p) + even_q;
+    float power_p = 1.0f, power_q = 1.0f;
+    TESELA_UNROLL(4)
+    for (int i = 1; i < m; ++i) {
+      power_p *= p, power_q *= q;
+      y[i] =
+          i % 2 ? fma(set1(power_p), odd_p, set1(power_q) * odd_q) : fma(set1(power_p), even_p, set1(power_q) * even_q);
+    }
+    y[m - 1] = y[m - 1] + s[5];
   }
 };
 
@@ -92,7 +103,7 @@ TESELA_INLINE void transform_output(const float* sums, int64_t point_stride, vfl
 // ---------------------------------------------------------------------------------------------------------- a task
 
 struct Place {          // of a tile
-  int64_t image, h, w;  // first output pixel
+  int64_t image, h, w;  // first of its outputs, counted within the phase
 };
 
 template <class F>
@@ -109,15 +120,16 @@ struct Task {
   static constexpr int m = F::m, n = F::n, points = n * n;
 
   Place place(int64_t tile) const {
-    const int64_t index = begin + tile, plane = args.tiles_h * args.tiles_w;
-    return {index / plane, index % plane / args.tiles_w * m, index % args.tiles_w * m};
+    const int64_t tiles_w = (problem.rows_w + m - 1) / m, plane = (problem.rows_h + m - 1) / m * tiles_w;
+    const int64_t index = begin + tile;
+    return {index / plane, index % plane / tiles_w * m, index % plane % tiles_w * m};
   }
 
   void input_transform() const {
     const int64_t point_stride = problem.ic_blocks * tiles * 16;
     for (int64_t t = 0; t < tiles; ++t) {
       const Place p = place(t);
-      const int64_t h = p.h - args.PT, w = p.w - args.PL;
+      const int64_t h = p.h + problem.taps[0], w = p.w + problem.taps[1];
       const bool inside = h >= 0 && w >= 0 && h + n <= args.IH && w + n <= args.IW;
       const float* plane = io.x + p.image * io.x_image_stride + problem.ic_block * args.x_plane_stride;
       for (int64_t block = 0; block < problem.ic_blocks; ++block, plane += args.x_plane_stride) {
@@ -183,9 +195,11 @@ struct Task {
                other = !relu && args.activation.kind != Activation::none;
     for (int64_t t = 0; t < tiles; ++t) {
       const Place p = place(t);
-      const int rows_kept = static_cast<int>(smaller<int64_t>(m, args.OH - p.h));
-      const int columns_kept = static_cast<int>(smaller<int64_t>(m, args.OW - p.w));
-      const int64_t pixel = output_panel * args.y_plane_stride + (p.h * args.OW + p.w) * 16;
+      const int rows_kept = static_cast<int>(smaller<int64_t>(m, problem.rows_h - p.h));
+      const int columns_kept = static_cast<int>(smaller<int64_t>(m, problem.rows_w - p.w));
+      const int64_t pixel =
+          output_panel * args.y_plane_stride +
+          ((problem.offset_h + p.h * args.step_h) * args.OW + problem.offset_w + p.w * args.step_w) * 16;
       float* y = io.y + p.image * io.y_image_stride + pixel;
       const float* residual = io.residual ? io.residual + p.image * io.residual_image_stride + pixel : nullptr;
       for (int lane = 0; lane < 16; lane += lanes) {
@@ -194,7 +208,7 @@ struct Task {
         const vfloat start = bias ? load(bias + lane) : zero();
         for (int r = 0; r < rows_kept; ++r) {
           for (int c = 0; c < columns_kept; ++c) {
-            const int64_t at = (r * args.OW + c) * 16 + lane;
+            const int64_t at = (r * args.step_h * args.OW + c * args.step_w) * 16 + lane;
             vfloat value = tile[r][c] + start;
             if (residual) value = value + load(residual + at);
             if (relu) value = max(zero(), value);  // in this order a NaN passes through
@@ -204,17 +218,19 @@ struct Task {
         }
       }
       if (other) {
-        for (int r = 0; r < rows_kept; ++r) finish_row(y + r * args.OW * 16, columns_kept, lanes_kept);
+        for (int r = 0; r < rows_kept; ++r) {
+          for (int c = 0; c < columns_kept; ++c) {
+            finish_pixel(y + (r * args.step_h * args.OW + c * args.step_w) * 16, lanes_kept);
+          }
+        }
       }
     }
   }
 
   // An activation other than ReLU goes over the pixels once they are stored.
-  void finish_row(float* y, int pixels, int lanes_kept) const {
-    activate(y, pixels * 16, args.activation);
-    for (int c = 0; lanes_kept < 16 && c < pixels; ++c) {
-      for (int i = lanes_kept; i < 16; ++i) y[c * 16 + i] = 0.0f;
-    }
+  void finish_pixel(float* y, int lanes_kept) const {
+    activate(y, 16, args.activation);
+    for (int i = lanes_kept; i < 16; ++i) y[i] = 0.0f;
   }
 
   void run(int64_t panel_begin, int64_t panel_end) const {
@@ -246,11 +262,17 @@ void winograd(const WinogradArgs& args, const ContractionOperands& io, int64_t i
 
 }  // namespace
 
-void conv2d_winograd_2x2(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
-  winograd<F2>(args, io, task);
+void conv2d_winograd_2_3(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
+  winograd<FourPoints<2>>(args, io, task);
 }
-void conv2d_winograd_4x4(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
-  winograd<F4>(args, io, task);
+void conv2d_winograd_3_2(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
+  winograd<FourPoints<3>>(args, io, task);
+}
+void conv2d_winograd_4_3(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
+  winograd<SixPoints<4>>(args, io, task);
+}
+void conv2d_winograd_2_5(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
+  winograd<SixPoints<2>>(args, io, task);
 }
 
 }  // namespace tesela::TESELA_ISA

@@ -7,10 +7,9 @@
 namespace tesela::TESELA_ISA {
 
 cpu::ContractionKernel conv2d_pointwise, conv2d_direct, conv2d_interleaved, gemm_rows, gemm_columns;
-void conv2d_winograd_2x2(const cpu::WinogradArgs&, const cpu::ContractionOperands&, int64_t task);
-void conv2d_winograd_4x4(const cpu::WinogradArgs&, const cpu::ContractionOperands&, int64_t task);
+cpu::WinogradKernel conv2d_winograd_2_3, conv2d_winograd_4_3, conv2d_winograd_3_2, conv2d_winograd_2_5;
 void gemm_pack_panel(const cpu::PackPanelArgs&, const float* b, float* packed, int64_t panel);
-void conv2d_depthwise(const cpu::DepthwiseArgs&, const cpu::ContractionOperands&, int64_t task);
+void conv2d_grouped(const cpu::GroupedArgs&, const cpu::ContractionOperands&, int64_t task);
 void max_pool2d(const cpu::MaxPool2dArgs&, const cpu::MapOperands&, int64_t task);
 void max_pool2d_indices(const cpu::MaxPool2dArgs&, const cpu::MaxPool2dIndicesOperands&, int64_t task);
 void avg_pool2d(const cpu::AvgPool2dArgs&, const cpu::MapOperands&, int64_t task);

@@ -1,4 +1,4 @@
-"""From a network to an ONNX model: one small function per operator of operators.py, in the same order.
+"""From a network to an ONNX model: one small function per operator of operators/, in the same order.
 
 Values and parameters keep their names, and the initializers of the model are exactly the parameters; what else an
 operator needs is a Constant node. Every size but the batch is known here, so what ONNX words differently, or engines
@@ -16,7 +16,7 @@ import numpy as np
 
 try:
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import helper, numpy_helper
 except ModuleNotFoundError:
     raise ImportError("writing ONNX models needs the onnx package; pip install 'tesela[onnx]'") from None
 
@@ -57,9 +57,7 @@ def export(
     for node in graph.nodes:
         writer.write(node)
     values = {
-        name: helper.make_tensor_value_info(
-            name, TensorProto.INT64 if name in graph.indices else TensorProto.FLOAT, shape
-        )
+        name: helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(np.dtype(graph.dtypes[name])), shape)
         for name, shape in shapes.items()
     }
     model = helper.make_model(
@@ -86,7 +84,7 @@ def _sizes(graph: Graph, batch: int | None) -> tuple[dict[str, Dims], dict[str, 
     """Of every value: sizes for some batch, and the shape that the model states, where "N" is an open batch size."""
 
     def sizes(batch: int) -> dict[str, Dims]:
-        return graph.infer_all({name: (batch, *dims) for name, dims in graph.inputs.items()})
+        return graph.infer_all(graph.input_dims(batch))
 
     if batch is not None:
         return sizes(batch), {name: list(dims) for name, dims in sizes(batch).items()}
@@ -468,6 +466,11 @@ def _flatten(w, a, x):
     if (start, end) == (1, len(dims) - 1):
         return w("Flatten", x, axis=1)
     return w("Reshape", x, w.constant([0] * start + [-1, *dims[end + 1 :]], np.int64))
+
+
+@_exports("reshape")
+def _reshape(w, a, x):
+    return w("Reshape", x, w.constant(a["shape"], np.int64))
 
 
 @_exports("dropout")

@@ -1,0 +1,32 @@
+"""Reading ONNX models, from files that nobody vouches for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+try:
+    import onnx  # noqa: F401
+except ModuleNotFoundError:
+    raise ImportError("reading ONNX models needs the onnx package; pip install 'tesela[onnx]'") from None
+
+from . import model
+from .network import OnnxNetwork
+
+MAX_BYTES = 2**31
+
+
+def load(
+    source: str | os.PathLike[str] | bytes,
+    *,
+    input_dims: Mapping[str, Sequence[int]] | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> OnnxNetwork:
+    """The network of an ONNX model: a path, or the bytes of a file.
+
+    input_dims  sizes of inputs that the file leaves open; others are taken from the arrays of a call
+    max_bytes   what weights and constants, and then activations, may take; ValueError where a model asks for more
+
+    A file that is malformed, or has an operator that is not supported, raises ValueError with the node's name.
+    """
+    return OnnxNetwork(model.parse(source, max_bytes), input_dims or {}, max_bytes)

@@ -1,0 +1,172 @@
+"""Sizes and places: reshaping, joining, padding, resizing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..translation import Call, Translation, Value, translates
+
+
+@translates("Identity", "Dropout")
+def identity(t: Translation, call: Call, x: Value, ratio: Value | None = None, training: Value | None = None):
+    flag = t.known(call, "training_mode", training)
+    if flag is not None and flag.any():
+        raise call.error("training is not supported")
+    if call.op_type == "Dropout" and call.outputs > 1:
+        return x, t.value(np.ones(t.reserve(x.dims, bool, call.what), bool))
+    return x
+
+
+def _axes(call: Call, axes: np.ndarray | tuple[int, ...], rank: int) -> list[int]:
+    axes = [int(a) for a in axes]
+    if any(not -rank <= a < rank for a in axes) or len({a % rank for a in axes}) < len(axes):
+        raise call.error(f"expected different axes of {rank} dimensions, got {axes}")
+    return [a % rank for a in axes]
+
+
+@translates("Reshape")
+def reshape(t: Translation, call: Call, x: Value, shape: Value):
+    target = [int(d) for d in np.ravel(t.known(call, "the shape", shape))]
+    if not call.integer("allowzero", 0):
+        if any(d == 0 and i >= len(x.dims) for i, d in enumerate(target)):
+            raise call.error(f"expected zeros where {x.dims} has a size, got {target}")
+        target = [x.dims[i] if d == 0 else d for i, d in enumerate(target)]
+    if target.count(-1) > 1 or min(target, default=0) < -1:
+        raise call.error(f"expected sizes, at most one of them -1, got {target}")
+    if -1 in target:
+        rest = math.prod(d for d in target if d != -1)
+        if rest == 0 or math.prod(x.dims) % rest:
+            raise call.error(f"expected a shape that {x.dims} fits, got {target}")
+        target[target.index(-1)] = math.prod(x.dims) // rest
+    return t.reshape(call, x, target)
+
+
+@translates("Flatten")
+def flatten(t: Translation, call: Call, x: Value):
+    axis, rank = call.integer("axis", 1), len(x.dims)
+    if not -rank <= axis <= rank:
+        raise call.error(f"expected axis of {rank} dimensions, got {axis}")
+    axis = axis + rank if axis < 0 else axis
+    return t.reshape(call, x, (math.prod(x.dims[:axis]), math.prod(x.dims[axis:])))
+
+
+@translates("Squeeze", "Unsqueeze")
+def squeeze(t: Translation, call: Call, x: Value, axes: Value | None = None):
+    given = t.known(call, "axes", axes)
+    given = call.integers("axes") if given is None else np.ravel(given)
+    if call.op_type == "Unsqueeze":
+        if given is None or len(given) > 32:
+            raise call.error("expected axes")
+        added, sizes = _axes(call, given, len(x.dims) + len(given)), iter(x.dims)
+        return t.reshape(call, x, [1 if i in added else next(sizes) for i in range(len(x.dims) + len(given))])
+    gone = [i for i, d in enumerate(x.dims) if d == 1] if given is None else _axes(call, given, len(x.dims))
+    if any(x.dims[i] != 1 for i in gone):
+        raise call.error(f"expected axes of size 1, got {gone} of {x.dims}")
+    return t.reshape(call, x, [d for i, d in enumerate(x.dims) if i not in gone])
+
+
+@translates("Concat")
+def concat(t: Translation, call: Call, *parts: Value):
+    rank = len(parts[0].dims)
+    (axis,) = _axes(call, (call.integer("axis", 1),), rank)
+    if all(part.known for part in parts):
+        return t.fold(call, lambda *arrays: np.concatenate(arrays, axis), *parts)
+    return t("concat", list(parts), dim=axis) if len(parts) > 1 else parts[0]
+
+
+@translates("Transpose")
+def transpose(t: Translation, call: Call, x: Value):
+    perm = call.integers("perm", tuple(range(len(x.dims)))[::-1])
+    if sorted(perm) != list(range(len(x.dims))):
+        raise call.error(f"expected perm of {len(x.dims)} axes, got {perm}")
+    moved = [a for a in perm if x.dims[a] != 1]
+    if not x.known and moved == sorted(moved):
+        return t.reshape(call, x, [x.dims[a] for a in perm])
+    return t.fold(call, lambda v: v.transpose(perm), x)
+
+
+@translates("DepthToSpace")
+def depth_to_space(t: Translation, call: Call, x: Value):
+    if call.text("mode", "DCR") != "CRD":
+        raise call.error("mode CRD is supported, got DCR")
+    return t("pixel_shuffle", x, upscale_factor=call.integer("blocksize", 1))
+
+
+@translates("Pad")
+def pad(t: Translation, call: Call, x: Value, pads: Value | None = None, value: Value | None = None,
+        axes: Value | None = None):  # fmt: skip
+    rank = len(x.dims)
+    given = t.known(call, "pads", pads)
+    sides = call.integers("pads", ()) if given is None else tuple(int(p) for p in np.ravel(given))
+    over = range(rank) if axes is None else _axes(call, np.ravel(t.known(call, "axes", axes)), rank)
+    if len(sides) != 2 * len(over):
+        raise call.error(f"expected two numbers for each of {len(over)} axes, got {sides}")
+    padding = [(0, 0)] * rank
+    for i, axis in enumerate(over):
+        padding[axis] = sides[i], sides[i + len(over)]
+    if rank != 4 or any(map(any, padding[:2])):
+        raise call.error(f"padding is supported for planes of (N, C, H, W), got {padding} for {x.dims}")
+    if any(abs(p) > 2**24 for side in padding for p in side):
+        raise call.error(f"expected padding of at most 2^24, got {padding}")
+    modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+    mode = call.text("mode", "constant")
+    if mode not in modes:
+        raise call.error(f"unknown mode {mode!r}")
+    fill = t.known(call, "the value", value)
+    return t("pad", x, padding=tuple(padding[2:]), mode=modes[mode],
+             value=call.number("value", 0.0) if fill is None else float(fill.item()))  # fmt: skip
+
+
+@translates("Resize", "Upsample")
+def resize(t: Translation, call: Call, x: Value, *operands: Value | None):
+    """Planes by "nearest" in whole factors, and by "linear" as PyTorch resizes them."""
+    upsample = call.op_type == "Upsample"
+    scales, sizes = None, None
+    if upsample or call.opset < 11:
+        scales = t.known(call, "scales", operands[0]) if operands else call.numbers("scales")
+    else:
+        given = [*operands, None, None, None]
+        scales, sizes = t.known(call, "scales", given[1]), t.known(call, "sizes", given[2])
+    mode = call.text("mode", "nearest")
+    place = call.text("coordinate_transformation_mode", "half_pixel")
+    if upsample or call.opset < 11:
+        place = "asymmetric"
+    if call.text("keep_aspect_ratio_policy", "stretch") != "stretch" or call.integer("antialias", 0):
+        raise call.error("antialiasing and aspect ratios are not supported")
+    chosen = scales if sizes is None or np.size(sizes) == 0 else sizes
+    if len(x.dims) != 4 or chosen is None:
+        raise call.error(f"resizing planes of (N, C, H, W) is supported, got {x.dims}")
+    axes = _axes(call, call.integers("axes", (0, 1, 2, 3)), 4)
+    if len(axes) != np.size(chosen) or not np.all(np.isfinite(np.ravel(chosen))):
+        raise call.error(f"expected a size or scale for each of the axes {axes}, got {chosen}")
+    target = list(x.dims)
+    for axis, n in zip(axes, np.ravel(chosen).tolist(), strict=True):
+        target[axis] = int(n if chosen is sizes else math.floor(x.dims[axis] * n))
+    if tuple(target[:2]) != x.dims[:2] or max(target) > 2**24 or min(target) < 1:
+        raise call.error(f"expected a plane of other sizes, got {tuple(target)} for {x.dims}")
+    t.reserve(target, np.float32, call.what, keep=False)
+    if chosen is scales:  # a scale that is not exactly target / size places pixels elsewhere
+        exact = all(abs(x.dims[a] * s - target[a]) < 1e-3 for a, s in zip(axes, np.ravel(scales), strict=True))
+    else:
+        exact = True
+    size = tuple(target[2:])
+    whole = all(b % a == 0 for a, b in zip(x.dims[2:], size, strict=True))
+    rounding = call.text("nearest_mode", "round_prefer_floor")
+    if call.opset < 11 or upsample:
+        rounding = "floor"
+    if (
+        mode == "nearest"
+        and exact
+        and whole
+        and (
+            (place == "asymmetric" and rounding == "floor")
+            or (place in ("half_pixel", "pytorch_half_pixel") and rounding.startswith("round"))
+        )
+    ):
+        return t("upsample", x, size=size)
+    pytorch = place == "half_pixel" or (place == "pytorch_half_pixel" and min(size) > 1)
+    if mode == "linear" and exact and (place == "align_corners" or pytorch):
+        return t("upsample", x, size=size, mode="bilinear", align_corners=place == "align_corners")
+    raise call.error(f"mode {mode} with {place} and {rounding} from {x.dims} to {tuple(target)} is not supported")

@@ -1,0 +1,45 @@
+"""Normalization and softmax."""
+
+from __future__ import annotations
+
+import math
+
+from ..translation import Call, Translation, Value, translates
+
+
+@translates("BatchNormalization")
+def batch_normalization(t: Translation, call: Call, x: Value, scale: Value, bias: Value, mean: Value, var: Value):
+    if call.outputs > 1 or call.integer("training_mode", 0):
+        raise call.error("training is not supported")
+    if call.integer("spatial", 1) != 1:
+        raise call.error("statistics of every position are not supported")
+    for name, value in (("scale", scale), ("B", bias), ("mean", mean), ("var", var)):
+        t.known(call, name, value)
+    parameters = {"running_mean": mean, "running_var": var, "weight": scale, "bias": bias}
+    return t("batch_norm", x, parameters=parameters, eps=call.number("epsilon", 1e-5))
+
+
+@translates("LRN")
+def lrn(t: Translation, call: Call, x: Value):
+    size = call.integer("size", 1)
+    if size > 2**31:
+        raise call.error(f"expected size below 2^31, got {size}")
+    if size % 2 == 0:
+        raise call.error(f"expected an odd size, got {size}")
+    return t("local_response_norm", x, size=size, alpha=call.number("alpha", 1e-4), beta=call.number("beta", 0.75),
+             k=call.number("bias", 1.0))  # fmt: skip
+
+
+@translates("Softmax", "LogSoftmax")
+def softmax(t: Translation, call: Call, x: Value):
+    op = "softmax" if call.op_type == "Softmax" else "log_softmax"
+    rank = len(x.dims)
+    axis = call.integer("axis", 1 if call.opset < 13 else -1)
+    if not -rank <= axis < max(rank, 1):
+        raise call.error(f"expected axis of {rank} dimensions, got {axis}")
+    axis %= max(rank, 1)
+    if call.opset >= 13 or axis == rank - 1:
+        return t(op, x, dim=axis)
+    # Before opset 13: over all axes from this one on.
+    y = t(op, t.reshape(call, x, (math.prod(x.dims[:axis]), math.prod(x.dims[axis:]))), dim=1)
+    return t.reshape(call, y, x.dims)

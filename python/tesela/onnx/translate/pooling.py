@@ -1,0 +1,73 @@
+"""Pooling of lines and planes."""
+
+from __future__ import annotations
+
+from ..translation import Call, Translation, Value, translates
+from .convolution import as_line, as_plane, window
+
+
+def _window(call: Call, x: Value):
+    kernel = call.integers("kernel_shape")
+    if kernel is None:
+        raise call.error("expected the attribute kernel_shape")
+    return window(call, x, kernel)
+
+
+@translates("MaxPool")
+def max_pool(t: Translation, call: Call, x: Value):
+    kernel, stride, padding, dilation = _window(call, x)
+    if call.integer("storage_order", 0):
+        raise call.error("indices in column-major order are not supported")
+    y = t("max_pool2d", as_plane(t, call, x), kernel_size=kernel, stride=stride, padding=padding, dilation=dilation,
+          ceil_mode=bool(call.integer("ceil_mode", 0)), return_indices=call.outputs > 1)  # fmt: skip
+    if call.outputs == 1:
+        return as_line(t, call, y, x)
+    if len(x.dims) != 4:
+        raise call.error("indices of lines are not supported")
+    return y[0], Value(y[1].dims, None, y[1].name, in_plane=True)
+
+
+@translates("AveragePool")
+def average_pool(t: Translation, call: Call, x: Value):
+    kernel, stride, padding, dilation = _window(call, x)
+    if dilation != (1, 1):
+        raise call.error(f"dilated means are not supported, got {dilation}")
+    y = t("avg_pool2d", as_plane(t, call, x), kernel_size=kernel, stride=stride, padding=padding,
+          ceil_mode=bool(call.integer("ceil_mode", 0)),
+          count_include_pad=bool(call.integer("count_include_pad", 0)))  # fmt: skip
+    return as_line(t, call, y, x)
+
+
+@translates("MaxUnpool")
+def max_unpool(t: Translation, call: Call, x: Value, indices: Value, shape: Value | None = None):
+    kernel, stride, padding, _ = _window(call, x)
+    if not indices.in_plane:
+        raise call.error("expected the indices that MaxPool returned")
+    size = None if shape is None else tuple(int(d) for d in t.known(call, "output_shape", shape))
+    return t("max_unpool2d", x, Value(indices.dims, None, indices.name), kernel_size=kernel, stride=stride,
+             padding=padding, output_size=size)  # fmt: skip
+
+
+@translates("GlobalAveragePool", "GlobalMaxPool")
+def global_pool(t: Translation, call: Call, x: Value):
+    op = "global_avg_pool2d" if call.op_type == "GlobalAveragePool" else "global_max_pool2d"
+    return as_line(t, call, t(op, as_plane(t, call, x)), x)
+
+
+@translates("ReduceMean")
+def reduce_mean(t: Translation, call: Call, x: Value, axes: Value | None = None):
+    """The means of planes; of other axes, only what is known."""
+    given = t.known(call, "axes", axes)
+    axes_ = call.integers("axes") if given is None else tuple(int(a) for a in given)
+    keep = bool(call.integer("keepdims", 1))
+    rank = len(x.dims)
+    if axes_ and (min(axes_) < -rank or max(axes_) >= rank):
+        raise call.error(f"expected axes of {rank} dimensions, got {axes_}")
+    over = sorted(a % rank for a in axes_ or ())
+    if x.known:
+        over_ = tuple(over) or None
+        return t.fold(call, lambda v: v.mean(over_, keepdims=keep, dtype="float64").astype(v.dtype), x)
+    if rank != 4 or over != [2, 3]:
+        raise call.error(f"means are supported over the planes of (N, C, H, W), got axes {axes_} of {x.dims}")
+    y = t("global_avg_pool2d", x)
+    return y if keep else t.reshape(call, y, y.dims[:2])

@@ -1,0 +1,257 @@
+"""From the nodes of an ONNX model to a Graph, for inputs of known sizes.
+
+Every operator has a translator in translate/: a function of a Translation, a Call and the values that the node reads.
+A value is known now (initializers, constants and all that is computed from them or from sizes, in NumPy), or is
+computed by the graph. Memory is asked for before it is taken: see Translation.reserve.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from onnx import AttributeProto, NodeProto, TensorProto
+
+from ..graph import Graph, Parameter
+from ..operators import TABLE, Dims
+from . import tensors
+from .model import Model, called
+
+TRANSLATORS: dict[str, Callable[..., Any]] = {}
+
+
+def translates(*op_types: str) -> Callable:
+    def register(function: Callable) -> Callable:
+        TRANSLATORS.update(dict.fromkeys(op_types, function))
+        return function
+
+    return register
+
+
+@dataclass(frozen=True)
+class Value:
+    dims: Dims
+    array: np.ndarray | None = None  # the elements, where they are known now
+    name: str | None = None  # in the graph; of a known value, the initializer that it is
+    in_plane: bool = False  # indices that count in each plane, where ONNX counts through all
+
+    @property
+    def known(self) -> bool:
+        return self.array is not None
+
+
+class NeedsValue(Exception):
+    """The plan depends on the elements of this input of the graph."""
+
+
+class Call:
+    """One node: its attributes by type, and how to speak of it."""
+
+    def __init__(self, node: NodeProto, opset: int, read: Callable[[TensorProto, str], np.ndarray]):
+        self.node, self.opset, self._read = node, opset, read
+        self.op_type, self.what, self.outputs = node.op_type, called(node), len(node.output)
+        self._attributes = {attribute.name: attribute for attribute in node.attribute}
+
+    def _typed(self, name: str, kind: int, field: str, default: Any) -> Any:
+        attribute = self._attributes.get(name)
+        if attribute is None:
+            return default
+        if attribute.type != kind:
+            expected = AttributeProto.AttributeType.Name(kind)
+            raise ValueError(f"{self.what}: expected attribute {name} as {expected}")
+        return getattr(attribute, field)
+
+    def has(self, name: str) -> bool:
+        return name in self._attributes
+
+    def integer(self, name: str, default: int | None = None) -> Any:
+        return self._typed(name, AttributeProto.INT, "i", default)
+
+    def number(self, name: str, default: float | None = None) -> Any:
+        return self._typed(name, AttributeProto.FLOAT, "f", default)
+
+    def integers(self, name: str, default: Sequence[int] | None = None) -> Any:
+        value = self._typed(name, AttributeProto.INTS, "ints", default)
+        return None if value is None else tuple(value)
+
+    def numbers(self, name: str, default: Sequence[float] | None = None) -> Any:
+        value = self._typed(name, AttributeProto.FLOATS, "floats", default)
+        return None if value is None else tuple(value)
+
+    def text(self, name: str, default: str) -> str:
+        return self._typed(name, AttributeProto.STRING, "s", default.encode()).decode(errors="replace")
+
+    def tensor(self, name: str) -> np.ndarray | None:
+        value = self._typed(name, AttributeProto.TENSOR, "t", None)
+        return None if value is None else self._read(value, f"{self.what}: attribute {name}")
+
+    def error(self, expected: str) -> ValueError:
+        return ValueError(f"{self.what}: {expected}")
+
+
+class Translation:
+    """A Graph that grows. Calling it appends one operator and returns its value, or a tuple of them."""
+
+    def __init__(self, model: Model, dims: Mapping[str, Dims], values: Mapping[str, np.ndarray],
+                 initializers: Mapping[str, np.ndarray], max_bytes: int):  # fmt: skip
+        self.model, self.max_bytes, self._left = model, max_bytes, max_bytes
+        self.graph = Graph(model.name)
+        self.parameters: dict[str, np.ndarray] = {}
+        self.values: dict[str, Value] = {}
+        self._taken: set[str] = set(initializers)
+        self._layer = ""
+        for name, array in initializers.items():
+            self.values[name] = Value(array.shape, array, name)
+        for name in model.inputs:
+            if name in values:
+                self.values[name] = Value(values[name].shape, values[name])
+            else:
+                self._taken.add(name)
+                self.reserve(dims[name], np.float32, f"input {name!r}", keep=False)
+                self.graph.input(name, dims[name], batched=False)
+                self.values[name] = Value(dims[name], None, name)
+        for node in model.nodes:
+            self._node(node)
+        self.graph.output(*(self._result(name) for name in model.outputs))
+
+    # -------------------------------------------------------------------------------------------------------- memory
+
+    def reserve(self, dims: Sequence[int], dtype: Any, what: str, *, keep: bool = True) -> Dims:
+        """dims, if such a tensor may be made; with `keep` it counts against what later ones may take."""
+        size = tensors.element_count(dims, what) * np.dtype(dtype).itemsize
+        if size > (self._left if keep else self.max_bytes):
+            raise ValueError(f"{what}: a tensor of shape {tuple(dims)} is more than max_bytes={self.max_bytes:,} leave")
+        if keep:
+            self._left -= size
+        return tuple(dims)
+
+    # --------------------------------------------------------------------------------------------------------- nodes
+
+    def _node(self, node: NodeProto) -> None:
+        what = called(node)
+        translator = TRANSLATORS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if translator is None:
+            domain = f" of {node.domain}" if node.domain not in ("", "ai.onnx") else ""
+            raise ValueError(f"{what}: the operator {node.op_type}{domain} is not supported")
+        call = Call(node, self.model.opset, lambda tensor, name: tensors.read(tensor, None, self._left, name))
+        self._layer = self._new_name(node.name or next(filter(None, node.output), node.op_type))
+        first = len(self.graph.nodes)
+        try:
+            results = translator(self, call, *(self.values[name] if name else None for name in node.input))
+        except (TypeError, ValueError) as error:
+            text = str(error)
+            raise ValueError(text if text.startswith(what) else f"{what}: {text}") from None
+        except (IndexError, KeyError, OverflowError, ZeroDivisionError, AttributeError, MemoryError) as error:
+            raise ValueError(f"{what}: the node is malformed ({type(error).__name__}: {error})") from None
+        results = results if isinstance(results, tuple) else (results,)
+        if len(self.graph.nodes) == first + 1 and len(self.graph.nodes[-1].outputs) == 1:
+            results = (self._renamed(results[0]), *results[1:])
+        if len(results) < len(node.output):
+            raise ValueError(f"{what}: expected at most {len(results)} outputs, got {len(node.output)}")
+        self.values.update((name, value) for name, value in zip(node.output, results, strict=False) if name)
+
+    def _new_name(self, name: str) -> str:
+        unique, count = name, 1
+        while unique in self._taken:
+            count += 1
+            unique = f"{name}:{count}"
+        self._taken.add(unique)
+        return unique
+
+    def _renamed(self, value: Value) -> Value:
+        """The only operator that a node became has the node's name."""
+        graph, node = self.graph, self.graph.nodes[-1]
+        if value.name != node.name or self._layer in graph.dims:
+            return value
+        graph.nodes[-1] = replace(node, name=self._layer, outputs=(self._layer,))
+        graph.dims[self._layer], graph.dtypes[self._layer] = graph.dims.pop(node.name), graph.dtypes.pop(node.name)
+        return replace(value, name=self._layer)
+
+    def _result(self, name: str) -> str:
+        value = self.values[name]
+        if value.in_plane:
+            raise ValueError(f"output {name!r}: indices of MaxPool are supported for MaxUnpool only")
+        self._layer = self._new_name(name)
+        if value.known and value.array.size == 0:
+            raise ValueError(f"output {name!r}: expected at least one element, got shape {value.dims}")
+        if value.known or value.name in self.graph.outputs or value.name in self.graph.inputs:
+            value = self("reshape", value, shape=value.dims)
+        self.graph.outputs.append(value.name)
+        return value.name
+
+    # ----------------------------------------------------------------------------------------------------- operators
+
+    def __call__(self, op: str, *inputs: Any, parameters: Mapping[str, Value | None] | None = None, **attributes: Any):
+        """Inputs are values, arrays or lists of them; what is known becomes a parameter."""
+        shapes: dict[str, Parameter] = {}
+        names: dict[str, str] = {}
+        layer = self._new_name(f"{self._layer}/{op}")
+        operands: list[Any] = []
+        for operand, value in zip(TABLE[op].tensors, inputs, strict=False):
+            if isinstance(value, list):
+                operands.append([self._computed(part) for part in value])
+            elif value is None or not (value := self.value(value)).known:
+                operands.append(None if value is None else value.name)
+            else:
+                operands.append(None)
+                names[operand], shapes[operand] = self._parameter(layer, operand, value)
+        for operand, value in (parameters or {}).items():
+            if value is not None:
+                names[operand], shapes[operand] = self._parameter(layer, operand, self.value(value))
+        results = self.graph.apply(op, layer, *operands, parameters=shapes, names=names, **attributes)
+        single = isinstance(results, str)
+        values = []
+        for name in (results,) if single else results:
+            self.reserve(self.graph.dims[name], self.graph.dtypes[name], f"layer {self._layer!r}", keep=False)
+            values.append(Value(self.graph.dims[name], None, name))
+        return values[0] if single else tuple(values)
+
+    def value(self, value: Any) -> Value:
+        if isinstance(value, Value):
+            return value
+        array = np.asarray(value)
+        return Value(array.shape, array)
+
+    def _computed(self, value: Value) -> str:
+        """The name of a value of the graph, also for a known one: lists of tensors take no parameters."""
+        return self("reshape", value, shape=value.dims).name if value.known else value.name
+
+    def _parameter(self, layer: str, operand: str, value: Value) -> tuple[str, Parameter]:
+        name = value.name if value.name is not None else self._new_name(f"{layer}.{operand}")
+        array = np.ascontiguousarray(value.array).reshape(value.array.shape)
+        if array.dtype.kind == "f":
+            array = array.astype(np.float32, copy=False)
+        self.parameters.setdefault(name, array)
+        return name, Parameter(array.shape, dtype=array.dtype.name)
+
+    def known(self, call: Call, what: str, value: Value | None) -> np.ndarray | None:
+        """The elements of an operand that decides sizes."""
+        if value is not None and value.name in self.graph.inputs:
+            raise NeedsValue(value.name)
+        if value is not None and not value.known:
+            raise call.error(f"expected {what} known when the network is planned, got a computed value")
+        return None if value is None else value.array
+
+    def fold(self, call: Call, function: Callable[..., Any], *values: Value) -> Value:
+        """function(*arrays), for functions whose result is no larger than their arguments broadcast together."""
+        if not all(value.known for value in values):
+            raise call.error(f"the operator {call.op_type} is supported for values known when the network is planned")
+        arrays = [value.array for value in values]
+        try:
+            dims = np.broadcast_shapes(*(a.shape for a in arrays))
+        except ValueError:
+            dims = (sum(a.size for a in arrays),)
+        self.reserve(dims, max((a.dtype for a in arrays), key=lambda d: d.itemsize, default=np.float32), call.what)
+        with np.errstate(all="ignore"):
+            return self.value(function(*arrays))
+
+    def reshape(self, call: Call, x: Value, dims: Sequence[int]) -> Value:
+        dims = tuple(int(d) for d in dims)
+        if tensors.element_count(dims, call.what) != math.prod(x.dims):
+            raise call.error(f"expected a shape of {math.prod(x.dims)} elements for {x.dims}, got {dims}")
+        if dims == x.dims:
+            return x
+        return self.value(x.array.reshape(dims)) if x.known else self("reshape", x, shape=dims)
