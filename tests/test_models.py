@@ -41,6 +41,10 @@ PARAMETERS = {
     "senet154": 115_088_984,
     "mobilenet_v1": 4_231_976,
     "mobilenet_v2": 3_504_872,
+    "resnet20": 269_722,
+    "resnet56": 853_018,
+    "siamese": 38_947_648,
+    "unet": 31_037_698,
     "fcn_resnet50": 32_957_013,
     "segnet": 29_449_355,
     "dcgan_generator": 3_576_704,
@@ -86,6 +90,7 @@ IMAGE_SIZE = {
     "mobilenet_v1": (48, 64),
     "mobilenet_v2": (64, 48),
     "fcn_resnet50": (40, 48),
+    "unet": (32, 48),
     "resnet18": (64, 96),
     "resnet34": (50, 37),
     "resnet50": (64, 64),
@@ -137,7 +142,7 @@ def alexnet():
     return randomised(models.alexnet())
 
 
-@pytest.fixture(scope="module", params=models.NETWORKS)
+@pytest.fixture(scope="module", params=[name for name in models.NETWORKS if name != "siamese"])
 def net(request):
     if request.param == "alexnet":  # large, and asked for again
         return request.getfixturevalue("alexnet")
@@ -202,6 +207,52 @@ def test_optimized_graph_is_the_same_network(net):
         x = images(net)
         # Folded weights are rounded to float32 once more; that is all.
         near(*graph.evaluate(parameters, {"image": x}), net.reference(x), bound=1e-6)
+
+
+# ------------------------------------------------------------------------------------- several inputs, several parts
+
+
+def test_siamese_shares_its_parameters():
+    net = randomised(models.siamese())
+    assert all(name.startswith("left.") for name in net.parameters)
+    left, right = np.random.default_rng(2).standard_normal((2, 1, 1, 105, 105), np.float32)
+    for actual, expected in zip(net(left, right), net.reference(left, right), strict=True):
+        near(actual, expected)
+    equal(net(left, right)[0], net(right, left)[1])
+    assert net.summary()[-1].name == "right.fc1" and net.summary()[-1].parameters == 0
+
+
+def test_shared_parameters_must_fit():
+    g = ts.Graph()
+    x = g.conv2d("conv1", g.input("image", (3, 8, 8)), 4, 3)
+    for shared, words in (("conv0", "earlier layer with a weight, got 'conv0'"), ("conv1", "got \\(4, 3, 3, 3\\)")):
+        with pytest.raises(ValueError, match=f"layer 'conv2': .*{words}"):
+            g.conv2d("conv2", x, 4, 3, shared=shared)
+    with pytest.raises(ValueError, match="expected shared with a layer that has parameters, got 'conv1'"):
+        g.relu("relu", x, shared="conv1")
+
+
+def test_ensemble_is_the_mean_of_its_parts():
+    parts = [models.lenet5(seed=seed) for seed in range(3)]
+    net = models.ensemble(parts)
+    x = np.random.default_rng(2).random((5, 1, 32, 32), np.float32)
+    near(net(x), np.mean([ts.softmax(part(x)) for part in parts], axis=0))
+    near(net(x), net.reference(x))
+    assert net.summary().parameters == 3 * PARAMETERS["lenet5"]
+    with pytest.raises(ValueError, match="like the first, lenet5, got denoiser"):
+        models.ensemble([parts[0], models.denoiser()])
+    with pytest.raises(TypeError, match="a list of at least one Network"):
+        models.ensemble([])
+
+
+@pytest.mark.parametrize("name", models.NETWORKS)
+def test_seeded_networks_stay_in_range(name):
+    if PARAMETERS[name] > 60e6 or name == "segnet":
+        pytest.skip("large; others have the same layers")
+    net = models.NETWORKS[name]()
+    rng = np.random.default_rng(0)
+    y = net(*(rng.standard_normal((2, *dims), np.float32) for dims in net.graph.inputs.values()))
+    assert 0.05 < np.sqrt(np.mean(np.square(y))) < 20
 
 
 # ---------------------------------------------------------------------------------------------------------- AlexNet

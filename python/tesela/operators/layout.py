@@ -151,14 +151,20 @@ class Dropout(Operator, name="dropout"):
 
 
 class Reshape(Operator, name="reshape"):
+    """One size may be -1: what is left."""
+
     def attributes(self, *, shape):
         return {"shape": tuple(arguments.integer("reshape", "shape", d) for d in shape)}
 
     def dims(self, a, x):
-        shape = a["shape"]
-        if min(shape, default=1) < 1 or _core.element_count(shape, "reshape output") != math.prod(x):
-            raise ValueError(f"reshape: expected a shape of {math.prod(x)} elements for x {tuple(x)}, got {shape}")
+        shape, count = a["shape"], math.prod(x)
+        known = [n for n in shape if n != -1]
+        if len(known) + 1 == len(shape) and min(known, default=1) > 0 and count % math.prod(known) == 0:
+            shape = tuple(count // math.prod(known) if n == -1 else n for n in shape)
+        if min(shape, default=1) < 1 or _core.element_count(shape, "reshape output") != count:
+            raise ValueError(f"reshape: expected a shape of {count} elements for x {tuple(x)}, got {a['shape']}")
         return [shape]
 
     def lower(self, program, a, x):
-        return [program.reshape(x, a["shape"])]
+        (y,) = self.dims(a, tuple(program.dims(x)))
+        return [program.reshape(x, y)]
