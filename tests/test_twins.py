@@ -1,4 +1,4 @@
-"""Networks written a second time in PyTorch, with the parameter names of the weights that exist: same tensors and result.
+"""Networks written a second time in PyTorch, with the parameter names of the weights that exist: the same results.
 
 Images are small, weights random, results may differ by 1e-5 of the largest.
 """
