@@ -41,6 +41,10 @@ PARAMETERS = {
     "senet154": 115_088_984,
     "mobilenet_v1": 4_231_976,
     "mobilenet_v2": 3_504_872,
+    "resnet20": 269_722,
+    "resnet56": 853_018,
+    "siamese": 38_947_648,
+    "unet": 31_037_698,
     "fcn_resnet50": 32_957_013,
     "segnet": 29_449_355,
     "dcgan_generator": 3_576_704,
@@ -86,6 +90,7 @@ IMAGE_SIZE = {
     "mobilenet_v1": (48, 64),
     "mobilenet_v2": (64, 48),
     "fcn_resnet50": (40, 48),
+    "unet": (32, 48),
     "resnet18": (64, 96),
     "resnet34": (50, 37),
     "resnet50": (64, 64),
@@ -94,17 +99,24 @@ IMAGE_SIZE = {
     "autoencoder": (48, 64),
     "unpooling_autoencoder": (48, 64),
 }
+# Unpooling belongs to a size. With one of two values that are closer than rounding, the place of a maximum is open: in
+# noise of this size there are none.
+OPTIONS = {"segnet": {"size": (32, 64)}}
 SMALL = ["lenet5", "resnet18", "autoencoder", "unpooling_autoencoder", "denoiser"]
 
 
 def randomised(net, seed=1):
-    """The network with biases that are not zero and batch norms that are not the identity."""
+    """The network with other weights, biases that are not zero and batch norms that are not the identity."""
     rng = np.random.default_rng(seed)
-    state = dict(net.parameters)
+    normal = rng.standard_normal(999_983, np.float32)  # repeated where a tensor has more: drawing them all takes longer
+    state = {}
     for name, parameter in net.graph.parameters.items():
-        if parameter.kind == "ones":
+        if parameter.kind == "he":
+            state[name] = np.resize(normal, parameter.shape)
+            state[name] *= np.float32(np.sqrt(parameter.gain / parameter.fan_in))
+        elif parameter.kind == "ones":
             state[name] = rng.uniform(0.5, 2, parameter.shape)
-        elif parameter.kind == "zeros":
+        else:
             state[name] = rng.normal(0, 0.5, parameter.shape)
     net.load_state_dict(state)
     return net
@@ -112,7 +124,7 @@ def randomised(net, seed=1):
 
 def images(net, batch=1, seed=2):
     """Normal noise."""
-    channels, *size = net.graph.inputs["image"]
+    ((channels, *size),) = net.graph.inputs.values()
     size = IMAGE_SIZE.get(net.graph.name, size)
     return np.random.default_rng(seed).standard_normal((batch, channels, *size), np.float32)
 
@@ -130,11 +142,11 @@ def alexnet():
     return randomised(models.alexnet())
 
 
-@pytest.fixture(scope="module", params=models.NETWORKS)
+@pytest.fixture(scope="module", params=[name for name in models.NETWORKS if name != "siamese"])
 def net(request):
     if request.param == "alexnet":  # large, and asked for again
         return request.getfixturevalue("alexnet")
-    return randomised(models.NETWORKS[request.param]())
+    return randomised(models.NETWORKS[request.param](**OPTIONS.get(request.param, {})))
 
 
 @pytest.fixture
@@ -150,9 +162,11 @@ def torch():
 # -------------------------------------------------------------------------------------------------------- every one
 
 
-def test_published_sizes(net):
-    name, summary = net.graph.name, net.summary()
-    assert models.NETWORKS[name].__name__ == name and getattr(models, name) is models.NETWORKS[name]
+@pytest.mark.parametrize("name", models.NETWORKS)
+def test_published_sizes(name):
+    net = models.NETWORKS[name]()
+    summary = net.summary()
+    assert net.graph.name == models.NETWORKS[name].__name__ == name and getattr(models, name) is models.NETWORKS[name]
     assert summary.parameters == PARAMETERS[name]
     assert f"{PARAMETERS[name]:,} parameters" in repr(net)
     if name in GIGA_MACS:
@@ -163,6 +177,7 @@ def test_agrees_with_reference(net):
     x = images(net)
     expected = net.reference(x)
     near(net(x), expected)
+    near(net.compile(image_size=x.shape[2:], accuracy="strict")(x), expected)
     if net.graph.name in SMALL:
         for isa, accuracy in itertools.product(ts.show_runtime()["supported_isas"], ACCURACIES):
             with ts.max_isa(isa):
@@ -192,6 +207,52 @@ def test_optimized_graph_is_the_same_network(net):
         x = images(net)
         # Folded weights are rounded to float32 once more; that is all.
         near(*graph.evaluate(parameters, {"image": x}), net.reference(x), bound=1e-6)
+
+
+# ------------------------------------------------------------------------------------- several inputs, several parts
+
+
+def test_siamese_shares_its_parameters():
+    net = randomised(models.siamese())
+    assert all(name.startswith("left.") for name in net.parameters)
+    left, right = np.random.default_rng(2).standard_normal((2, 1, 1, 105, 105), np.float32)
+    for actual, expected in zip(net(left, right), net.reference(left, right), strict=True):
+        near(actual, expected)
+    equal(net(left, right)[0], net(right, left)[1])
+    assert net.summary()[-1].name == "right.fc1" and net.summary()[-1].parameters == 0
+
+
+def test_shared_parameters_must_fit():
+    g = ts.Graph()
+    x = g.conv2d("conv1", g.input("image", (3, 8, 8)), 4, 3)
+    for shared, words in (("conv0", "earlier layer with a weight, got 'conv0'"), ("conv1", "got \\(4, 3, 3, 3\\)")):
+        with pytest.raises(ValueError, match=f"layer 'conv2': .*{words}"):
+            g.conv2d("conv2", x, 4, 3, shared=shared)
+    with pytest.raises(ValueError, match="expected shared with a layer that has parameters, got 'conv1'"):
+        g.relu("relu", x, shared="conv1")
+
+
+def test_ensemble_is_the_mean_of_its_parts():
+    parts = [models.lenet5(seed=seed) for seed in range(3)]
+    net = models.ensemble(parts)
+    x = np.random.default_rng(2).random((5, 1, 32, 32), np.float32)
+    near(net(x), np.mean([ts.softmax(part(x)) for part in parts], axis=0))
+    near(net(x), net.reference(x))
+    assert net.summary().parameters == 3 * PARAMETERS["lenet5"]
+    with pytest.raises(ValueError, match="like the first, lenet5, got denoiser"):
+        models.ensemble([parts[0], models.denoiser()])
+    with pytest.raises(TypeError, match="a list of at least one Network"):
+        models.ensemble([])
+
+
+@pytest.mark.parametrize("name", models.NETWORKS)
+def test_seeded_networks_stay_in_range(name):
+    if PARAMETERS[name] > 60e6 or name == "segnet":
+        pytest.skip("large; others have the same layers")
+    net = models.NETWORKS[name]()
+    rng = np.random.default_rng(0)
+    y = net(*(rng.standard_normal((2, *dims), np.float32) for dims in net.graph.inputs.values()))
+    assert 0.05 < np.sqrt(np.mean(np.square(y))) < 20
 
 
 # ---------------------------------------------------------------------------------------------------------- AlexNet
