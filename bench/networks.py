@@ -9,8 +9,11 @@ from pathlib import Path
 
 from tesela import benchmark, models
 
-NETWORKS = ("alexnet", "resnet18", "resnet50", "resnet152", "autoencoder")
-SETTINGS = ((1, 1), (1, 2), (16, 2))  # (batch, threads)
+NETWORKS = (
+    "alexnet", "resnet18", "resnet50", "googlenet", "resnext50_32x4d", "se_resnet50", "squeezenet1_1", "mobilenet_v2",
+    "autoencoder", "dcgan_generator", "vgg16", "resnet152", "fcn_resnet50",
+)  # fmt: skip
+SETTINGS = ((1, 2), (1, 1), (16, 2))  # (batch, threads)
 
 
 def main() -> None:
@@ -26,10 +29,9 @@ def main() -> None:
     out = args.out or Path(__file__).parent / "results" / benchmark.slug(benchmark.describe()) / "networks.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     races = []
-    for name in args.networks:
-        network = models.NETWORKS[name]()
-        for batch, threads in args.settings:
-            races.append(benchmark.race(network, batch, threads, args.engines, args.seconds))
+    for batch, threads in args.settings:
+        for name in args.networks:
+            races.append(benchmark.race(models.NETWORKS[name](), batch, threads, args.engines, args.seconds))
             print(benchmark.table(races[-1]), end="\n\n", flush=True)
             out.write_text(json.dumps(benchmark.record(races), indent=1) + "\n")
 
