@@ -39,7 +39,7 @@ class OnnxNetwork(Network):
             if name not in model.inputs:
                 raise ValueError(f"{model.name}: unknown input {name!r}; the model has {', '.join(model.inputs)}")
             self._fixed[name] = tuple(int(d) for d in dims)
-        self.parameters = {name: np.ascontiguousarray(array, np.float32)
+        self._parameters = {name: np.ascontiguousarray(array, np.float32)
                            for name, array in model.initializers.items() if array.dtype.kind == "f"}  # fmt: skip
         self._plans: dict[Any, Translation] = {}
         self._by_value = {name for name, given in model.inputs.items() if given.dtype.kind != "f"}
@@ -206,7 +206,7 @@ class OnnxNetwork(Network):
         if source is None:
             raise TypeError(f"{self.model.name}: expected weights as a dict or a path, got None")
         shapes = {name: Parameter(array.shape) for name, array in self.parameters.items()}
-        self.parameters = weights.load(source, shapes, self.model.name)
+        self._parameters = weights.load(source, shapes, self.model.name)
         self._plans.clear()
         self._compiled.clear()
 
