@@ -357,3 +357,17 @@ def test_twin(name):
         z = z.numpy()
         assert y.shape == z.shape and np.isfinite(z).all() and z.std() > 1e-4
         assert np.abs(y - z).max() <= 1e-5 * np.abs(z).max()
+
+
+def test_siamese():
+    branch = sequence(("conv1", nn.Conv2d(1, 64, 10)), ("relu1", nn.ReLU()), ("pool1", nn.MaxPool2d(2)),
+                      ("conv2", nn.Conv2d(64, 128, 7)), ("relu2", nn.ReLU()), ("pool2", nn.MaxPool2d(2)),
+                      ("conv3", nn.Conv2d(128, 128, 4)), ("relu3", nn.ReLU()), ("pool3", nn.MaxPool2d(2)),
+                      ("conv4", nn.Conv2d(128, 256, 4)), ("relu4", nn.ReLU()), ("flatten", nn.Flatten()),
+                      ("fc1", nn.Linear(9216, 4096)), ("sigmoid", nn.Sigmoid()))  # fmt: skip
+    net = models.siamese()
+    branch.load_state_dict({name.removeprefix("left."): torch.from_numpy(v) for name, v in net.parameters.items()})
+    images = np.random.default_rng(1).standard_normal((2, 1, 1, 105, 105), np.float32)
+    with torch.no_grad():
+        for actual, x in zip(net(*images), images, strict=True):
+            assert np.abs(actual - branch(torch.from_numpy(x)).numpy()).max() <= 1e-5
