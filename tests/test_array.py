@@ -237,7 +237,7 @@ def test_normalization(op, attributes, shape, rng):
     [
         ("transpose", [np.zeros((2, 3))], {"axes": (0, 0)}, ValueError, "each axis of x"),
         ("slice", [np.zeros(3)], {"starts": (0,), "ends": (1,), "steps": (0,)}, ValueError, "step other than 0"),
-        ("reshape", [np.zeros(6)], {"shape": (4, -1)}, ValueError, "does not fit"),
+        ("reshape", [np.zeros(6)], {"shape": (4, -1)}, ValueError, "expected a shape of 6 elements"),
         ("tile", [np.zeros(6)], {"repeats": (2**62,)}, ValueError, "overflows"),
         ("expand", [np.zeros((1, 1))], {"shape": (2**40, 2**40)}, ValueError, "overflows"),
         ("pad_axes", [np.zeros(3)], {"padding": ((-2, -2),)}, ValueError, "would have shape"),

@@ -535,7 +535,9 @@ def test_every_operator_is_tested():
         case.op
         for case in [*PRODUCTS, *EXACT, *AVERAGES, *cases.BATCH_NORM, *cases.LOCAL_RESPONSE_NORM, *cases.SOFTMAX]
     }
-    assert tested | set(ACTIVATIONS) - {"gelu_tanh"} | {"max_unpool2d", "reshape"} == set(TABLE)
+    families = ("array", "map", "reduce", "statistics")  # test_array.py
+    elsewhere = {name for name, operator in TABLE.items() if type(operator).__module__.endswith(families)}
+    assert tested | set(ACTIVATIONS) - {"gelu_tanh"} | {"max_unpool2d"} | elsewhere == set(TABLE)
 
 
 # ---------------------------------------------------------------------------------------------- NaN and infinity

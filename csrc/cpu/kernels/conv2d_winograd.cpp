@@ -194,8 +194,9 @@ struct Task {
     const int64_t output_panel = problem.panel + panel;
     const int lanes_kept = output_panel + 1 == args.total_panels ? static_cast<int>(args.last_panel_lanes) : 16;
     const float* bias = args.bias ? args.bias + output_panel * 16 : nullptr;
-    const bool relu = args.activation.kind == Activation::relu,
-               other = !relu && args.activation.kind != Activation::none;
+    const Activation kind = args.activation.kind;
+    const bool relu6 = kind == Activation::relu6, relu = kind == Activation::relu || relu6;
+    const bool other = !relu && kind != Activation::none;
     for (int64_t t = 0; t < tiles; ++t) {
       const Place p = place(t);
       const int rows_kept = static_cast<int>(smaller<int64_t>(m, problem.rows_h - p.h));
@@ -215,6 +216,7 @@ struct Task {
             vfloat value = tile[r][c] + start;
             if (residual) value = value + load(residual + at);
             if (relu) value = max(zero(), value);  // in this order a NaN passes through
+            if (relu6) value = min(set1(6.0f), value);
             if (lanes_kept < 16) value = keep_lanes(value, lanes_kept - lane);
             store(y + at, value);
           }
@@ -230,7 +232,7 @@ struct Task {
     }
   }
 
-  // An activation other than ReLU goes over the pixels once they are stored.
+  // Any other activation goes over the pixels once they are stored.
   void finish_pixel(float* y, int lanes_kept) const {
     activate(y, 16, args.activation);
     for (int i = lanes_kept; i < 16; ++i) y[i] = 0.0f;

@@ -33,7 +33,7 @@ TESELA_INLINE void multiply_add(vfloat (&acc)[MR][NP * block_vectors], const flo
   }
 }
 
-// An activation other than ReLU, a scaled residual, or a plain panel that is not full is finished in memory.
+// An activation other than ReLU and ReLU6, a scaled residual, or a plain panel that is not full is finished in memory.
 void finish_slowly(const ContractionArgs& args, const Tile& t, const TileRow& row, int panel, int lanes_kept,
                    float* sums) {
   float* y = t.y + row.y + panel * t.y_panel_stride;
@@ -90,8 +90,8 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
   for (int64_t k = 0; k < t.k % 16; ++k) multiply_add<MR, NP>(acc, a + k, w + k * 16, t.w_panel_stride);
 
   const Activation kind = args.activation.kind;
-  if (!partial && (!t.last || ((kind == Activation::none || kind == Activation::relu) && args.scale == 1.0f &&
-                               args.residual_scale == 1.0f))) {
+  const bool simple = kind == Activation::none || kind == Activation::relu || kind == Activation::relu6;
+  if (!partial && (!t.last || (simple && args.scale == 1.0f && args.residual_scale == 1.0f))) {
     TESELA_UNROLL(16)
     for (int r = 0; r < MR; ++r) {
       float* y = t.y + t.rows[r].y;
@@ -101,9 +101,13 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
         TESELA_UNROLL(16)
         for (int v = 0; v < vectors; ++v) acc[r][v] = acc[r][v] + residual[v];
       }
-      if (t.last && kind == Activation::relu) {
+      if (t.last && kind != Activation::none) {
         TESELA_UNROLL(16)
         for (int v = 0; v < vectors; ++v) acc[r][v] = max(zero(), acc[r][v]);  // in this order a NaN passes through
+      }
+      if (t.last && kind == Activation::relu6) {
+        TESELA_UNROLL(16)
+        for (int v = 0; v < vectors; ++v) acc[r][v] = min(set1(6.0f), acc[r][v]);
       }
       if (t.last && t.lanes_in_last < 16) {
         for (int v = vectors - block_vectors; v < vectors; ++v) {
