@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from onnx import AttributeProto, NodeProto, TensorProto
 
+from .. import reference
 from ..graph import Graph, Parameter
 from ..operators import TABLE, Dims
 from . import tensors
@@ -247,6 +248,17 @@ class Translation:
         self.reserve(dims, max((a.dtype for a in arrays), key=lambda d: d.itemsize, default=np.float32), call.what)
         with np.errstate(all="ignore"):
             return self.value(function(*arrays))
+
+    def either(self, call: Call, op: str, *values: Value, **attributes: Any) -> Value:
+        """The operator `op`, by its reference where everything is known; its result is no larger than its operands."""
+        if not all(value.known for value in values):
+            return self(op, *values, **attributes)
+
+        def evaluate(*arrays: np.ndarray) -> np.ndarray:
+            result = np.asarray(getattr(reference, op)(*arrays, **TABLE[op].attributes(**attributes)))
+            return result.astype(np.float32) if result.dtype.kind == "f" else result
+
+        return self.fold(call, evaluate, *values)
 
     def reshape(self, call: Call, x: Value, dims: Sequence[int]) -> Value:
         dims = tuple(int(d) for d in dims)

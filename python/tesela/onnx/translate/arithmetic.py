@@ -9,42 +9,54 @@ import numpy as np
 
 from ..translation import Call, Translation, Value, translates
 
-KNOWN = {
-    "Relu": lambda x: np.maximum(x, 0),
-    "Neg": np.negative,
-    "Abs": np.abs,
-    "Exp": np.exp,
-    "Log": np.log,
-    "Sqrt": np.sqrt,
-    "Floor": np.floor,
-    "Ceil": np.ceil,
-    "Round": np.rint,
-    "Reciprocal": lambda x: (1 / x).astype(x.dtype),
-    "Sign": np.sign,
-    "Not": np.logical_not,
-    "Equal": np.equal,
-    "Greater": np.greater,
-    "Less": np.less,
-    "GreaterOrEqual": np.greater_equal,
-    "LessOrEqual": np.less_equal,
-    "And": np.logical_and,
-    "Or": np.logical_or,
-    "Xor": np.logical_xor,
-    "Pow": lambda x, y: np.power(x, y).astype(x.dtype),
-    "Mod": lambda x, y: np.mod(x, y) if np.all(y) else _zero(),
-    "Where": np.where,
-    "Min": lambda *v: reduce(np.minimum, v),
-    "Max": lambda *v: reduce(np.maximum, v),
-}
+# ONNX's name -> operators that mean the same.
+SAME = {
+    **{name: name.lower() for name in (
+        "Abs", "Exp", "Log", "Sqrt", "Floor", "Ceil", "Round", "Reciprocal", "Sign", "Erf", "Sin", "Cos", "Tan", "Asin",
+        "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Softplus", "Softsign", "Mish", "IsNaN",
+        "Equal", "Greater", "Less", "Where",
+    )},
+    "GreaterOrEqual": "greater_equal", "LessOrEqual": "less_equal",
+    "Not": "logical_not", "And": "logical_and", "Or": "logical_or", "Xor": "logical_xor",
+    "BitwiseNot": "bitwise_not", "BitwiseAnd": "bitwise_and", "BitwiseOr": "bitwise_or", "BitwiseXor": "bitwise_xor",
+}  # fmt: skip
 
 
 def _zero():
     raise ValueError("division by zero")
 
 
-@translates(*(name for name in KNOWN if name not in ("Relu", "Neg")))
-def known(t: Translation, call: Call, *values: Value):
-    return t.fold(call, KNOWN[call.op_type], *values)
+@translates(*SAME)
+def same(t: Translation, call: Call, *values: Value):
+    return t.either(call, SAME[call.op_type], *values)
+
+
+@translates("IsInf")
+def is_inf(t: Translation, call: Call, x: Value):
+    if not call.integer("detect_negative", 1) or not call.integer("detect_positive", 1):
+        raise call.error("infinities of both signs are supported")
+    return t.either(call, "isinf", x)
+
+
+@translates("Pow")
+def power(t: Translation, call: Call, x: Value, y: Value):
+    """The result has the type of x."""
+    if x.known and y.known:
+        return t.fold(call, lambda v, w: np.power(v, w).astype(v.dtype), x, y)
+    return t("pow", x, t.fold(call, lambda w: w.astype(np.float32), y) if y.known else y)
+
+
+@translates("Mod")
+def modulo(t: Translation, call: Call, x: Value, y: Value):
+    if y.known and y.array.dtype.kind != "f" and not np.all(y.array):
+        _zero()
+    return t.either(call, "fmod" if call.integer("fmod", 0) else "mod", x, y)
+
+
+@translates("Min", "Max")
+def extreme(t: Translation, call: Call, *values: Value):
+    op = "minimum" if call.op_type == "Min" else "maximum"
+    return reduce(lambda x, y: t.either(call, op, x, y), values)
 
 
 _PLAIN = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hardswish"}
@@ -52,9 +64,39 @@ _PLAIN = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "ha
 
 @translates(*_PLAIN)
 def activation(t: Translation, call: Call, x: Value):
-    if x.known and call.op_type in KNOWN:
-        return t.fold(call, KNOWN[call.op_type], x)
-    return t(_PLAIN[call.op_type], x)
+    return (
+        t.fold(call, lambda v: np.maximum(v, 0), x)
+        if x.known and call.op_type == "Relu"
+        else t(_PLAIN[call.op_type], x)
+    )
+
+
+def _scaled(t: Translation, x: Value, factor: float) -> Value:
+    return t("mul", x, np.float32(factor))
+
+
+@translates("Selu")
+def selu(t: Translation, call: Call, x: Value):
+    alpha, gamma = call.number("alpha", 1.67326319217681884765625), call.number("gamma", 1.05070102214813232421875)
+    return _scaled(t, t("elu", x, alpha=alpha), gamma)
+
+
+@translates("Celu")
+def celu(t: Translation, call: Call, x: Value):
+    """max(0, x) + min(0, alpha (exp(x / alpha) - 1))"""
+    alpha = call.number("alpha", 1.0)
+    return _scaled(t, t("elu", _scaled(t, x, 1 / alpha), alpha=1.0), alpha)
+
+
+@translates("HardSigmoid")
+def hard_sigmoid(t: Translation, call: Call, x: Value):
+    line = t("add", _scaled(t, x, call.number("alpha", 0.2)), np.float32(call.number("beta", 0.5)))
+    return t("minimum", t("relu", line), np.float32(1.0))
+
+
+@translates("ThresholdedRelu")
+def thresholded_relu(t: Translation, call: Call, x: Value):
+    return t("where", t("greater", x, np.float32(call.number("alpha", 1.0))), x, np.float32(0.0))
 
 
 @translates("LeakyRelu")
@@ -91,7 +133,7 @@ def prelu(t: Translation, call: Call, x: Value, slope: Value):
 
 @translates("Clip")
 def clip(t: Translation, call: Call, x: Value, low: Value | None = None, high: Value | None = None):
-    """relu and relu6 by their limits, before opset 11 attributes; other limits only for what is known."""
+    """Limits were attributes before opset 11."""
     if call.opset < 11:
         limits = call.number("min", -math.inf), call.number("max", math.inf)
     else:
@@ -100,9 +142,11 @@ def clip(t: Translation, call: Call, x: Value, low: Value | None = None, high: V
     if x.known:
         return t.fold(call, lambda v: np.clip(v, *(None if math.isinf(a) else a for a in limits)), x)
     op = {(0.0, math.inf): "relu", (0.0, 6.0): "relu6"}.get(limits)
-    if op is None:
-        raise call.error(f"limits (0, inf) and (0, 6) are supported, got {limits}")
-    return t(op, x)
+    if op is not None:
+        return t(op, x)
+    for op, limit in zip(("maximum", "minimum"), limits, strict=True):
+        x = x if math.isinf(limit) else t(op, x, np.float32(limit))
+    return x
 
 
 def _legacy(t: Translation, call: Call, x: Value, y: Value) -> Value:
@@ -121,11 +165,13 @@ def binary(t: Translation, call: Call, x: Value, y: Value):
     y = _legacy(t, call, x, y)
     if x.known and y.known:
         return t.fold(call, {"Add": np.add, "Mul": np.multiply, "Sub": np.subtract, "Div": _divide}[call.op_type], x, y)
-    if call.op_type == "Sub":
+    if call.op_type == "Sub" and y.known:
         y = _negative(t, call, y)
-    if call.op_type == "Div":
-        # One more rounding than a division.
+    elif call.op_type == "Div" and y.known:
+        # A multiplication, which is fused and takes blocked values; one more rounding than a division.
         y = t.fold(call, lambda v: (1 / v.astype(np.float64)).astype(v.dtype), y)
+    elif call.op_type in ("Sub", "Div"):
+        return t(call.op_type.lower(), x, y)
     return t("add" if call.op_type in ("Add", "Sub") else "mul", x, y)
 
 

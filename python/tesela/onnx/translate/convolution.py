@@ -108,9 +108,8 @@ def gemm(t: Translation, call: Call, a: Value, b: Value, c: Value | None = None)
 
 
 @translates("MatMul")
-def matmul(t: Translation, call: Call, a: Value, b: Value):
-    if b.known and len(b.dims) == 2 and a.dims and not a.known:
-        return t("linear", a, parameters={"weight": t.fold(call, np.transpose, b)})
-    if len(a.dims) == len(b.dims) == 2:
-        return t("gemm", a, b)
-    raise call.error(f"products of {a.dims} and {b.dims} are not supported")
+def matmul(t: Translation, call: Call, x: Value, y: Value):
+    """By a matrix that is known: a linear layer, whose weights are packed once."""
+    if not x.known and y.known and len(y.dims) == 2 and len(x.dims) >= 2:
+        return t("linear", x, parameters={"weight": t.fold(call, np.transpose, y)})
+    return t("matmul", x, y)

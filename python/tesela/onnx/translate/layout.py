@@ -84,14 +84,38 @@ def transpose(t: Translation, call: Call, x: Value):
     moved = [a for a in perm if x.dims[a] != 1]
     if not x.known and moved == sorted(moved):
         return t.reshape(call, x, [x.dims[a] for a in perm])
-    return t.fold(call, lambda v: v.transpose(perm), x)
+    return t.fold(call, lambda v: v.transpose(perm), x) if x.known else t("transpose", x, axes=perm)
 
 
 @translates("DepthToSpace")
 def depth_to_space(t: Translation, call: Call, x: Value):
-    if call.text("mode", "DCR") != "CRD":
-        raise call.error("mode CRD is supported, got DCR")
-    return t("pixel_shuffle", x, upscale_factor=call.integer("blocksize", 1))
+    size, mode = call.integer("blocksize", 1), call.text("mode", "DCR")
+    if mode == "CRD":
+        return t("pixel_shuffle", x, upscale_factor=size)
+    return t("depth_to_space", x, block_size=size, mode=mode)
+
+
+@translates("SpaceToDepth")
+def space_to_depth(t: Translation, call: Call, x: Value):
+    if call.text("mode", "DCR") != "DCR":
+        raise call.error(f"mode DCR is supported, got {call.text('mode', 'DCR')}")
+    return t("space_to_depth", x, block_size=call.integer("blocksize", 1))
+
+
+@translates("Split")
+def split(t: Translation, call: Call, x: Value, sizes: Value | None = None):
+    """Equal parts without sizes; the last is smaller where they do not come out even, from opset 18 on."""
+    (axis,) = _axes(call, (call.integer("axis", 0),), len(x.dims))
+    given = t.known(call, "the sizes", sizes)
+    given = call.integers("split") if given is None else np.ravel(given).tolist()
+    if given is None:
+        part = -(-x.dims[axis] // call.outputs)
+        given = [min(part, x.dims[axis] - i * part) for i in range(call.outputs)]
+    if min(given, default=0) < 1 or sum(given) != x.dims[axis] or len(given) != call.outputs:
+        raise call.error(f"expected {call.outputs} sizes of at least 1 that make {x.dims[axis]}, got {tuple(given)}")
+    if x.known:
+        return tuple(t.value(part) for part in np.split(x.array, np.cumsum(given)[:-1], axis))
+    return t("split", x, sizes=given, axis=axis) if len(given) > 1 else x
 
 
 @translates("Pad")
@@ -106,8 +130,6 @@ def pad(t: Translation, call: Call, x: Value, pads: Value | None = None, value: 
     padding = [(0, 0)] * rank
     for i, axis in enumerate(over):
         padding[axis] = sides[i], sides[i + len(over)]
-    if rank != 4 or any(map(any, padding[:2])):
-        raise call.error(f"padding is supported for planes of (N, C, H, W), got {padding} for {x.dims}")
     if any(abs(p) > 2**24 for side in padding for p in side):
         raise call.error(f"expected padding of at most 2^24, got {padding}")
     modes = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
@@ -115,8 +137,10 @@ def pad(t: Translation, call: Call, x: Value, pads: Value | None = None, value: 
     if mode not in modes:
         raise call.error(f"unknown mode {mode!r}")
     fill = t.known(call, "the value", value)
-    return t("pad", x, padding=tuple(padding[2:]), mode=modes[mode],
-             value=call.number("value", 0.0) if fill is None else float(fill.item()))  # fmt: skip
+    fill = call.number("value", 0.0) if fill is None else float(fill.item())
+    if rank == 4 and not any(map(any, padding[:2])):
+        return t("pad", x, padding=tuple(padding[2:]), mode=modes[mode], value=fill)
+    return t("pad_axes", x, padding=tuple(padding), mode=mode, value=fill)
 
 
 @translates("Resize", "Upsample")

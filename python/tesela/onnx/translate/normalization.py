@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..translation import Call, Translation, Value, translates
 
 
@@ -43,3 +45,47 @@ def softmax(t: Translation, call: Call, x: Value):
     # Before opset 13: over all axes from this one on.
     y = t(op, t.reshape(call, x, (math.prod(x.dims[:axis]), math.prod(x.dims[axis:]))), dim=1)
     return t.reshape(call, y, x.dims)
+
+
+@translates("InstanceNormalization")
+def instance_normalization(t: Translation, call: Call, x: Value, scale: Value, bias: Value):
+    for name, value in (("scale", scale), ("B", bias)):
+        t.known(call, name, value)
+    return t("instance_norm", x, parameters={"weight": scale, "bias": bias}, eps=call.number("epsilon", 1e-5))
+
+
+@translates("GroupNormalization")
+def group_normalization(t: Translation, call: Call, x: Value, scale: Value, bias: Value):
+    """Before opset 21 scale and bias had a value for each group."""
+    groups, parameters = call.integer("num_groups", 0), {}
+    for name, value in (("weight", scale), ("bias", bias)):
+        t.known(call, name, value)
+        if groups > 0 and value.dims == (groups,) != (x.dims[1],):
+            value = t.value(np.repeat(value.array, x.dims[1] // groups))
+        parameters[name] = value
+    return t("group_norm", x, parameters=parameters, groups=groups, eps=call.number("epsilon", 1e-5))
+
+
+@translates("LayerNormalization")
+def layer_normalization(t: Translation, call: Call, x: Value, scale: Value, bias: Value | None = None):
+    for name, value in (("Scale", scale), ("B", bias)):
+        t.known(call, name, value)
+    axis = call.integer("axis", -1)
+    return t("layer_norm", x, parameters={"weight": scale, "bias": bias}, axis=axis, eps=call.number("epsilon", 1e-5))
+
+
+@translates("LpNormalization")
+def lp_normalization(t: Translation, call: Call, x: Value):
+    p = call.integer("p", 2)
+    if p not in (1, 2):
+        raise call.error(f"expected p 1 or 2, got {p}")
+    norm = t(f"reduce_l{p}", x, axes=(call.integer("axis", -1),), keepdims=True)
+    return t("div", x, t("maximum", norm, np.finfo(np.float32).tiny))  # zeros stay zeros
+
+
+@translates("MeanVarianceNormalization")
+def mean_variance_normalization(t: Translation, call: Call, x: Value):
+    axes = call.integers("axes", (0, 2, 3))
+    centred = t("sub", x, t("reduce_mean", x, axes=axes, keepdims=True))
+    variance = t("reduce_mean", t("mul", centred, centred), axes=axes, keepdims=True)
+    return t("div", centred, t("add", t("sqrt", variance), np.float32(1e-9)))

@@ -54,20 +54,9 @@ def global_pool(t: Translation, call: Call, x: Value):
     return as_line(t, call, t(op, as_plane(t, call, x)), x)
 
 
-@translates("ReduceMean")
-def reduce_mean(t: Translation, call: Call, x: Value, axes: Value | None = None):
-    """The means of planes; of other axes, only what is known."""
-    given = t.known(call, "axes", axes)
-    axes_ = call.integers("axes") if given is None else tuple(int(a) for a in given)
-    keep = bool(call.integer("keepdims", 1))
-    rank = len(x.dims)
-    if axes_ and (min(axes_) < -rank or max(axes_) >= rank):
-        raise call.error(f"expected axes of {rank} dimensions, got {axes_}")
-    over = sorted(a % rank for a in axes_ or ())
-    if x.known:
-        over_ = tuple(over) or None
-        return t.fold(call, lambda v: v.mean(over_, keepdims=keep, dtype="float64").astype(v.dtype), x)
-    if rank != 4 or over != [2, 3]:
-        raise call.error(f"means are supported over the planes of (N, C, H, W), got axes {axes_} of {x.dims}")
-    y = t("global_avg_pool2d", x)
-    return y if keep else t.reshape(call, y, y.dims[:2])
+@translates("GlobalLpPool")
+def global_lp_pool(t: Translation, call: Call, x: Value):
+    p = call.integer("p", 2)
+    if p not in (1, 2):
+        raise call.error(f"expected p 1 or 2, got {p}")
+    return t(f"reduce_l{p}", x, axes=tuple(range(2, len(x.dims))), keepdims=True)

@@ -49,11 +49,18 @@ def size(t: Translation, call: Call, x: Value):
 @translates("Cast")
 def cast(t: Translation, call: Call, x: Value):
     """To another type of floating point nothing changes: all are float32 here."""
-    dtype = tensors.carried(call.integer("to", 0), call.what)
+    return _cast(t, call, x, tensors.carried(call.integer("to", 0), call.what))
+
+
+@translates("CastLike")
+def cast_like(t: Translation, call: Call, x: Value, like: Value):
+    return _cast(t, call, x, like.array.dtype if like.known else np.dtype(t.graph.dtypes[like.name]))
+
+
+def _cast(t: Translation, call: Call, x: Value, dtype: np.dtype) -> Value:
     if not x.known:
-        if dtype.kind != "f":
-            raise call.error(f"casts of computed values to {dtype} are not supported")
-        return x
+        name = "float32" if dtype.kind == "f" else dtype.name
+        return x if t.graph.dtypes[x.name] == name else t("cast", x, dtype=name)
     if x.array.dtype.kind == "f" and dtype.kind in "iu":
         limit = np.iinfo(dtype)
         if not np.all(np.isfinite(x.array) & (x.array >= limit.min) & (x.array < float(limit.max))):
@@ -66,7 +73,8 @@ def gather(t: Translation, call: Call, x: Value, indices: Value):
     (axis,) = _axes(call, (call.integer("axis", 0),), len(x.dims))
     if x.known and indices.known:
         t.reserve(x.dims[:axis] + indices.dims + x.dims[axis + 1 :], x.array.dtype, call.what)
-    return t.fold(call, lambda v, i: np.take(v, i, axis), x, indices)
+        return t.fold(call, lambda v, i: np.take(v, i, axis), x, indices)
+    return t("gather", x, indices, axis=axis)
 
 
 @translates("Slice")
@@ -89,7 +97,12 @@ def slice_(t: Translation, call: Call, x: Value, *operands: Value | None):
         where[axis] = slice(int(start), None if end is None else int(end), int(step))
     if not x.known and all(range(*w.indices(n)) == range(n) for w, n in zip(where, x.dims, strict=True)):
         return x
-    return t.fold(call, lambda v: v[tuple(where)], x)
+    if x.known:
+        return t.fold(call, lambda v: v[tuple(where)], x)
+    # Past the ends, as Python's slices go; the operator clamps.
+    ends = [-(2**62) if w.stop is None and w.step < 0 else w.stop for w in (where[axis] for axis in axes)]
+    return t("slice", x, starts=[where[axis].start for axis in axes], ends=ends, axes=axes,
+             steps=[where[axis].step for axis in axes])  # fmt: skip
 
 
 @translates("Expand", "Tile")
@@ -104,6 +117,8 @@ def repeat(t: Translation, call: Call, x: Value, by: Value):
             raise call.error(f"expected {len(x.dims)} repeats, got {counts}")
         dims = tuple(n * c for n, c in zip(x.dims, counts, strict=True))
     t.reserve(dims, x.array.dtype if x.known else np.float32, call.what)
+    if not x.known:
+        return t("expand", x, shape=dims) if call.op_type == "Expand" else t("tile", x, repeats=counts)
     return t.fold(call, lambda v: np.broadcast_to(v, dims) if call.op_type == "Expand" else np.tile(v, counts), x)
 
 
