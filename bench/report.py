@@ -28,7 +28,7 @@ the operations of direct convolution, so that transforms, which need fewer, can 
 KERNELS = {
     "conv2d_pointwise": ["pointwise"],
     "conv2d_direct": ["direct"],
-    "conv2d_interleaved": ["interleaved"],
+    "conv2d_stem": ["stem"],
     "conv2d_winograd": ["winograd"],
     "conv2d_grouped": ["depthwise", "grouped"],
     "gemm": ["gemm"],

@@ -218,7 +218,7 @@ def test_products(case, isa, planned):
 ALGORITHMS = {
     "pointwise": [cases.conv2d("epilogue", 20, (5, 7), 40, 1), cases.conv2d("epilogue", 32, 6, 32, 1)],
     "direct": [cases.conv2d("epilogue", 20, (5, 7), 40, 3, padding=1), cases.conv2d("epilogue", 32, 5, 32, 3)],
-    "interleaved": [cases.conv2d("epilogue", 3, (9, 7), 21, 3, stride=2), cases.conv2d("epilogue", 3, 6, 32, 3)],
+    "stem": [cases.conv2d("epilogue", 3, (9, 7), 21, 3, stride=2), cases.conv2d("epilogue", 3, 6, 32, 3)],
     "depthwise": [
         cases.conv2d("epilogue", 21, 6, 21, 3, padding=1, groups=21),
         cases.conv2d("epilogue", 32, 6, 32, 3, padding=1, groups=32),
@@ -635,7 +635,7 @@ def middle(g: tesela.Graph, op: str, x: str) -> str:
         return g.upsample("middle", x, size=(9, 11), mode="bilinear")
     if op == "depthwise":
         return g.conv2d("middle", x, 5, 3, groups=5, activation="sigmoid")
-    if op == "interleaved":
+    if op == "stem":
         return g.conv2d("middle", x, 7, 3, activation="sigmoid")
     if op == "transposed":
         return g.conv_transpose2d("middle", x, 7, 3, stride=2, activation="sigmoid")
@@ -644,7 +644,7 @@ def middle(g: tesela.Graph, op: str, x: str) -> str:
 
 MIDDLES = [
     "sigmoid", "hardswish", "elu", "leaky_relu", "prelu", "batch_norm", "add", "mul", "max_pool2d", "avg_pool2d", "pad",
-    "local_response_norm", "upsample", "bilinear", "concat", "depthwise", "interleaved", "transposed", "softmax",
+    "local_response_norm", "upsample", "bilinear", "concat", "depthwise", "stem", "transposed", "softmax",
     "pixel_shuffle",
 ]  # fmt: skip
 

@@ -35,13 +35,7 @@ std::vector<Phase> phases_of(const Conv2dShape& s) {
   return phases;
 }
 
-namespace {
-
-using Request = Conv2dRequest;
-
-// One panel of packed weights, (taps, ic_count, 16), from a zeroed `to`: what is left zero are the lanes without a
-// channel and the input channels of other groups.
-void pack_panel(float* to, const Request& r, const std::vector<Tap>& taps, int64_t ic_begin, int64_t ic_count,
+void pack_panel(float* to, const Conv2dRequest& r, const std::vector<Tap>& taps, int64_t ic_begin, int64_t ic_count,
                 int64_t panel) {
   const Conv2dShape& s = r.s;
   const int64_t ics = s.IC / s.G, ocs = s.OC / s.G;
@@ -58,7 +52,7 @@ void pack_panel(float* to, const Request& r, const std::vector<Tap>& taps, int64
   }
 }
 
-ContractionArgs common_args(const Request& r, const TensorSpec& x, const TensorSpec& y) {
+ContractionArgs conv2d_args(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y) {
   const Conv2dShape& s = r.s;
   ContractionArgs args{};
   args.IH = s.IH, args.IW = s.IW, args.IC = s.IC;
@@ -76,14 +70,16 @@ ContractionArgs common_args(const Request& r, const TensorSpec& x, const TensorS
   return args;
 }
 
+namespace {
+
 // ------------------------------------------------------------------------------------------- pointwise and direct
 
-std::unique_ptr<Plan> plan_direct(const Request& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
+std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
   const Conv2dShape& s = r.s;
   // Planes of a few pixels give a tile too few rows; packing joins the pixels of several images.
   const bool pointwise = !s.transposed && s.KH == 1 && s.KW == 1 && s.SH == 1 && s.SW == 1 &&
                          s.PT + s.PB + s.PL + s.PR == 0 && (s.N == 1 || s.OH * s.OW >= 2 * kernels().tile_rows);
-  ContractionArgs args = common_args(r, x, y);
+  ContractionArgs args = conv2d_args(r, x, y);
   ContractionData data;
   const std::vector<Phase> phases = phases_of(s);
   const std::vector<ChannelRun> runs = channel_runs(s);
@@ -130,112 +126,6 @@ std::unique_ptr<Plan> plan_direct(const Request& r, const TensorSpec& x, const T
   return plan;
 }
 
-// ----------------------------------------------------------------------------------------------------- interleaved
-
-// Floats of the input rows under a task, as the kernel lays them out. Not an integer: strides may be absurd.
-double band_floats(const Conv2dShape& s, int64_t task_rows) {
-  const int64_t output_rows = std::min(s.OH, ceil_div(task_rows, s.OW) + 1);
-  const int64_t band_rows = (output_rows - 1) * s.SH + (s.KH - 1) * s.DH + 1;
-  const int64_t band_width = (s.OW - 1) * s.SW + (s.KW - 1) * s.DW + 1;
-  return static_cast<double>(band_rows) * static_cast<double>(band_width) * static_cast<double>(s.IC);
-}
-
-std::unique_ptr<Plan> plan_interleaved(const Request& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
-  const Conv2dShape& s = r.s;
-  ContractionArgs args = common_args(r, x, y);
-  args.interleaved_kh = s.KH, args.interleaved_kw = s.KW;
-  args.dilation_h = s.DH, args.dilation_w = s.DW, args.pad_top = s.PT, args.pad_left = s.PL;
-  const bool blocked = x.layout == Layout::blocked;
-  args.x_channel_stride = blocked ? 1 : s.IH * s.IW;
-  args.x_pixel_stride = blocked ? channel_block : 1;
-  args.x_row_stride = s.IW * args.x_pixel_stride;
-  args.plain_image_stride = blocked ? 0 : s.IC * s.IH * s.IW;
-  Contraction problem{};
-  problem.k = s.KH * s.KW * s.IC;
-  problem.panel_stride = problem.k * 16;
-  problem.panels = y.blocks();
-  problem.rows_h = s.OH, problem.rows_w = s.OW;
-  // All products in one slice: the band is filled once.
-  args.kc = round_up(problem.k, 16);
-  ContractionData data;
-  data.weights = PackedFloats(static_cast<size_t>(problem.panel_stride * problem.panels));
-  data.bias = padded_channels(r.bias, s.OC);
-  problem.w = data.weights.data();
-  const std::vector<Tap> taps = phases_of(s)[0].taps;
-  for (int64_t panel = 0; panel < problem.panels; ++panel) {
-    pack_panel(data.weights.data() + panel * problem.panel_stride, r, taps, 0, s.IC, panel);
-  }
-  const int64_t rows = s.N * s.OH * s.OW, task_rows = rows_per_task(rows, 1, num_threads());
-  append_tasks(data.tasks, 0, rows, rows, task_rows, problem.panels, num_threads());
-  data.problems.push_back(problem);
-  auto plan = plan_contraction("interleaved", args, std::move(data), kernels().conv2d_interleaved, has_residual);
-  plan->scratch_bytes =
-      contraction_scratch(std::min(rows, task_rows), args.kc) +
-      sizeof(float) * static_cast<size_t>(args.kc + static_cast<int64_t>(band_floats(s, task_rows)) + 64);
-  return plan;
-}
-
-// -------------------------------------------------------------------------------------------------------- selection
-
-// Interleaving multiplies no zeros but gathers each output's inputs again; from 12 channels on whole blocks win. Its
-// band of input rows must fit a cache.
-bool is_interleaved(const Conv2dShape& s) {
-  return !s.transposed && s.G == 1 && s.IC < 12 && s.KH * s.KW > 1 && s.KH * s.KW * s.IC <= 4096 &&
-         band_floats(s, max_task_rows) <= 1 << 20;
-}
-
-// ------------------------------------------------------------------------------------------ phases as channels
-
-// All phases of a transposed convolution as one: over the union of their taps, with a channel for each pair of channel
-// and phase, and the phases shuffled into place afterwards. Three channels leave 13 of 16 lanes empty; with the phases
-// of stride 2 they fill 12. Taps that a phase does not see are multiplied by zero, which spreads a NaN to all phases.
-struct JoinedPhases {
-  Conv2dShape s;         // of the convolution; OC is that of the result times SH * SW
-  int64_t tap_h, tap_w;  // offset of the first tap
-};
-
-// The convolution that computes all phases, if that is fewer products and all phases have the same size; OC = 0 if not.
-JoinedPhases join_phases(const Conv2dShape& s) {
-  JoinedPhases none{s, 0, 0};
-  none.s.OC = 0;
-  if (!s.transposed || s.G > 1 || s.SH != s.SW || s.SH == 1 || s.OH % s.SH != 0 || s.OW % s.SW != 0) return none;
-  if (s.SH * s.SW * s.OC > channel_block) return none;
-  int64_t low_h = s.IH, high_h = -s.KH, low_w = s.IW, high_w = -s.KW, separate = 0;
-  for (const Phase& phase : phases_of(s)) {
-    separate += static_cast<int64_t>(phase.taps.size());
-    for (const Tap& tap : phase.taps) {
-      low_h = std::min<int64_t>(low_h, tap.h), high_h = std::max<int64_t>(high_h, tap.h);
-      low_w = std::min<int64_t>(low_w, tap.w), high_w = std::max<int64_t>(high_w, tap.w);
-    }
-  }
-  const int64_t kh = high_h - low_h + 1, kw = high_w - low_w + 1;
-  // The shuffle costs about as much as a few products per output.
-  if (kh < 1 || kw < 1 || static_cast<double>(kh) * static_cast<double>(kw) * 1.2 > static_cast<double>(separate)) {
-    return none;
-  }
-  const int64_t rows_h = s.OH / s.SH, rows_w = s.OW / s.SW;
-  const Conv2dShape joined{s.N,
-                           s.IC,
-                           s.IH,
-                           s.IW,
-                           s.OC * s.SH * s.SW,
-                           rows_h,
-                           rows_w,
-                           kh,
-                           kw,
-                           1,
-                           1,
-                           1,
-                           1,
-                           -low_h,
-                           rows_h - s.IH + low_h + kh - 1,
-                           -low_w,
-                           rows_w - s.IW + low_w + kw - 1,
-                           1,
-                           false};
-  return {joined, low_h, low_w};
-}
-
 }  // namespace
 
 std::vector<ChannelRun> channel_runs(const Conv2dShape& s) {
@@ -255,47 +145,23 @@ std::vector<ChannelRun> channel_runs(const Conv2dShape& s) {
   return runs;
 }
 
-TensorId CpuBackend::conv_transpose2d_joined(Program& program, TensorId x, const Conv2dShape& s, const float* weight,
-                                             const float* bias, ActivationSpec activation) const {
-  const JoinedPhases joined = join_phases(s);
-  const int64_t phases = s.SH * s.SW, kernel = joined.s.KH * joined.s.KW;
-  std::vector<float> weights(static_cast<size_t>(joined.s.OC * s.IC * kernel)), biases;
-  for (const Phase& phase : phases_of(s)) {
-    for (const Tap& tap : phase.taps) {
-      const int64_t at = (tap.h - joined.tap_h) * joined.s.KW + tap.w - joined.tap_w;
-      for (int64_t oc = 0; oc < s.OC; ++oc) {
-        const int64_t channel = oc * phases + phase.offset_h * s.SW + phase.offset_w;
-        for (int64_t ic = 0; ic < s.IC; ++ic) {
-          weights[static_cast<size_t>((channel * s.IC + ic) * kernel + at)] =
-              weight[((ic * s.OC + oc) * s.KH + tap.kh) * s.KW + tap.kw];
-        }
-      }
-    }
-  }
-  for (int64_t channel = 0; bias != nullptr && channel < joined.s.OC; ++channel) {
-    biases.push_back(bias[channel / phases]);
-  }
-  const TensorId y = conv2d(program, x, joined.s, weights.data(), bias ? biases.data() : nullptr, -1, activation);
-  return pixel_shuffle(program, y, s.SH);
-}
-
 TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight, const float* bias,
                             TensorId residual, ActivationSpec activation) const {
-  const Request request{s, weight, bias, activation};
+  const Conv2dRequest request{s, weight, bias, activation};
   const bool has_residual = residual >= 0;
-  if (program.accuracy() != Accuracy::strict && !has_residual && join_phases(s).s.OC > 0) {
+  if (program.accuracy() != Accuracy::strict && !has_residual && joins_phases(s)) {
     return conv_transpose2d_joined(program, x, s, weight, bias, activation);
   }
-  if (!is_interleaved(s)) x = program.in_layout(x, Layout::blocked);
+  if (!is_stem(s)) x = program.in_layout(x, Layout::blocked);
   if (has_residual) residual = program.in_layout(residual, Layout::blocked);
   const TensorSpec y = blocked_spec(s.y_dims());
   // Most special first; the last takes every shape.
   const int m = program.accuracy() == Accuracy::strict ? 0 : winograd_tile(s);
   const TensorSpec& from = program.spec(x);
-  std::unique_ptr<Plan> plan = is_grouped(s)       ? plan_grouped(request, from, y, has_residual)
-                               : is_interleaved(s) ? plan_interleaved(request, from, y, has_residual)
-                               : m > 0             ? plan_winograd(request, m, from, y, has_residual)
-                                                   : plan_direct(request, from, y, has_residual);
+  std::unique_ptr<Plan> plan = is_grouped(s) ? plan_grouped(request, from, y, has_residual)
+                               : is_stem(s)  ? plan_stem(request, from, y, has_residual)
+                               : m > 0       ? plan_winograd(request, m, from, y, has_residual)
+                                             : plan_direct(request, from, y, has_residual);
   plan->flops = s.flops();
   plan->bytes = 4.0 * (static_cast<double>(s.N) * s.IC * s.IH * s.IW +
                        static_cast<double>(s.N) * s.OC * s.OH * s.OW * (has_residual ? 2 : 1) +

@@ -2,6 +2,7 @@
 
 #pragma once
 
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -33,6 +34,20 @@ struct ChannelRun {
   int64_t panel, panels, ic_block, ic_blocks;
 };
 std::vector<ChannelRun> channel_runs(const Conv2dShape& s);
+
+// One panel of packed weights, (taps, ic_count, 16), from a zeroed `to`: what is left zero are the lanes without a
+// channel and the input channels of other groups.
+void pack_panel(float* to, const Conv2dRequest& r, const std::vector<Tap>& taps, int64_t ic_begin, int64_t ic_count,
+                int64_t panel);
+
+ContractionArgs conv2d_args(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y);
+
+// Whether there are so few input channels that blocks of 16 would be mostly zeros; x may then be plain.
+bool is_stem(const Conv2dShape& s);
+std::unique_ptr<Plan> plan_stem(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual);
+
+// Whether the phases of a transposed convolution are fewer products as channels of one convolution.
+bool joins_phases(const Conv2dShape& s);
 
 // Whether groups share blocks of channels: depthwise, and any group that does not fill whole blocks.
 bool is_grouped(const Conv2dShape& s);

@@ -26,7 +26,8 @@ struct Contraction {
   int64_t panels;
   int64_t ic_block;  // first input block read, and how many (convolution)
   int64_t ic_blocks;
-  const int32_t* taps;  // (n_taps, 2): offset (h, w) of the input pixel from the output's origin
+  // (n_taps, 2): offset (h, w) of the input pixel from the output's origin; conv2d_stem: (k), of a product in the band.
+  const int32_t* taps;
   int64_t n_taps;
   int64_t rows_h, rows_w;      // output pixels of one image computed here ...
   int64_t offset_h, offset_w;  // ... at (offset + row * step) of the output
@@ -42,10 +43,11 @@ struct ContractionArgs {
   const ContractionTask* tasks;
   // Input: pixel (h, w) = (row_h * stride_h + tap_h, row_w * stride_w + tap_w), zero outside IH x IW.
   int64_t IH, IW, IC, stride_h, stride_w, x_plane_stride;
-  int64_t interleaved_kh, interleaved_kw, dilation_h, dilation_w, pad_top, pad_left;  // conv2d_interleaved
-  int64_t x_channel_stride, x_row_stride, x_pixel_stride;                             // conv2d_interleaved
-  int64_t plain_image_stride;  // conv2d_interleaved, x plain; else 0
-  int64_t lda;                 // gemm: floats between rows (or columns) of a
+  // conv2d_stem: x may be plain, and its rows are copied to a band (IC, band_rows, phases, phase_width).
+  int64_t kernel_h, dilation_h, pad_top, pad_left;
+  int64_t x_channel_stride, x_row_stride, x_pixel_stride, plain_image_stride;  // the last is 0 for blocked
+  int64_t band_rows, phases, phase_width;
+  int64_t lda;  // gemm: floats between rows (or columns) of a
   // Output: pixel steps between neighbouring rows.
   int64_t OW, step_h, step_w;
   int64_t y_pixel_stride;                  // floats between pixels: 16 blocked, N plain
@@ -231,10 +233,10 @@ struct PixelShuffleArgs {  // plain (N * C, r * r, H, W) -> (N * C, H * r, W * r
 // The table.
 struct Kernels {
   const char* isa;
-  int tile_rows;                          // most rows of a register tile
-  ContractionKernel* conv2d_pointwise;    // 1x1, stride 1, no padding: x is read in place
-  ContractionKernel* conv2d_direct;       // any taps; rows of x are packed slice by slice
-  ContractionKernel* conv2d_interleaved;  // few input channels: x (plain or blocked) is packed as (kh, kw, c)
+  int tile_rows;                        // most rows of a register tile
+  ContractionKernel* conv2d_pointwise;  // 1x1, stride 1, no padding: x is read in place
+  ContractionKernel* conv2d_direct;     // any taps; rows of x are packed slice by slice
+  ContractionKernel* conv2d_stem;       // few input channels, x plain or blocked
   WinogradKernel *conv2d_winograd_2_3, *conv2d_winograd_4_3, *conv2d_winograd_3_2, *conv2d_winograd_2_5;  // F(m, r)
   ContractionKernel* gemm_rows;     // x plain (M, K), row-major
   ContractionKernel* gemm_columns;  // x plain (K, M), row-major

@@ -4,9 +4,9 @@
 //
 // Rows are output pixels (or rows of a matrix), a panel is 16 output channels. A register tile holds MR rows x NP
 // panels of accumulators; per k it loads NP panels of weights and broadcasts MR values of a. Where those values come
-// from is the Source: rows of 16 consecutive k lie side by side, [k / 16][row][k % 16], which is just how a 1x1
-// convolution finds a blocked tensor in memory; the other sources pack a slice of `kc` products of their rows into
-// scratch.
+// from is the Source. Packed: rows of 16 consecutive k lie side by side, [k / 16][row][k % 16], which is just how a 1x1
+// convolution finds a blocked tensor in memory; other sources pack a slice of `kc` products of their rows into scratch.
+// Gathered: neighbouring rows are neighbouring floats, and a table says where each product's begin.
 //
 // Loops, outermost first: slices of kc products, panels, tiles. A panel's slice (kc x 16 floats) stays in L1 over all
 // tiles, the packed rows stay in L2 over all panels. Products are summed in one order whatever the cut into tasks, so
@@ -40,7 +40,8 @@ struct TileRow {  // where a row's results go, from the first panel's address
 
 struct Tile {
   const float* a;
-  int64_t a_block_stride;  // floats from 16 products of all rows to the next 16
+  int64_t a_block_stride;  // packed: floats from 16 products of all rows to the next 16
+  const int32_t* offsets;  // gathered: product k of row r is a[offsets[k] + r]
   int64_t k;               // products in this slice
   const float* w;
   int64_t w_panel_stride;
@@ -55,15 +56,24 @@ struct Tile {
 
 // Defined in tile.cpp: [rows - 1][0, 1, 2 for 1, 2, 4 panels], null beyond tile_panels(rows).
 using TileFunction = void(const ContractionArgs&, const Tile&);
-extern TileFunction* const tile_functions[14][3];
+extern TileFunction* const packed_tiles[14][3];
+extern TileFunction* const gathered_tiles[14][3];
 
 // ---------------------------------------------------------------------------------------------------------- loops
 
-// Rows are cut into tiles whose heights differ by one at most: 49 rows are 4 x 6 + 5 x 5, not 8 x 6 + 1.
+// Rows are cut into tiles whose heights differ by one at most: 49 rows are 4 x 6 + 5 x 5, not 8 x 6 + 1. No tile
+// crosses the end of a line.
 struct Cut {
-  int64_t rows, tiles;
-  explicit Cut(int64_t count) : rows(count), tiles((count + max_rows - 1) / max_rows) {}
-  int64_t begin(int64_t tile) const { return rows * tile / tiles; }
+  int64_t rows, line, tiles_of_line, tiles;
+  Cut(int64_t count, int64_t line_rows)
+      : rows(count),
+        line(line_rows),
+        tiles_of_line((line_rows + max_rows - 1) / max_rows),
+        tiles(count / line_rows * tiles_of_line) {}
+  int64_t begin(int64_t tile) const {
+    return tile / tiles_of_line * line + line * (tile % tiles_of_line) / tiles_of_line;
+  }
+  int64_t tallest() const { return (line + tiles_of_line - 1) / tiles_of_line; }
 };
 
 // Output pixel of a problem, counted over images, rows and columns. Finding one costs divisions; the next is an
@@ -95,14 +105,15 @@ TESELA_INLINE void place_pixels(const ContractionArgs& args, const Contraction& 
 }
 
 // Source: place(count, rows) says where results go; pack(cut, k, count) readies a slice; a(row, k) is the address of a
-// tile's first product in it, block_stride(height) the distance to the next 16.
+// tile's first product in it. A packed one adds block_stride(height), the distance to the next 16 products; a gathered
+// one offsets(k), and its tiles stay within a row of pixels.
 template <class Source>
 TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& problem, const ContractionTask& task,
                             const ContractionOperands& io, Source& source, TileRow* rows) {
-  const Cut cut(task.row_end - task.row_begin);
+  const int64_t count_rows = task.row_end - task.row_begin;
+  const Cut cut(count_rows, Source::gathered ? problem.rows_w : count_rows);
   source.place(cut.rows, rows);
-  const int tallest = static_cast<int>((cut.rows + cut.tiles - 1) / cut.tiles);
-  const int widest = tile_panels(tallest);
+  const int widest = tile_panels(static_cast<int>(cut.tallest()));
   for (int64_t k = 0; k < problem.k || k == 0; k += args.kc) {
     const int64_t count = smaller(args.kc, problem.k - k);
     source.pack(cut, k, count);
@@ -115,7 +126,11 @@ TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& prob
         const int height = static_cast<int>(cut.begin(i + 1) - row);
         Tile tile;
         tile.a = source.a(row, k);
-        tile.a_block_stride = source.block_stride(height);
+        if constexpr (Source::gathered) {
+          tile.offsets = source.offsets(k);
+        } else {
+          tile.a_block_stride = source.block_stride(height);
+        }
         tile.k = count;
         tile.w = problem.w + panel * problem.panel_stride + k * 16;
         tile.w_panel_stride = problem.panel_stride;
@@ -127,7 +142,7 @@ TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& prob
         tile.first = k == 0;
         tile.last = k + count >= problem.k;
         tile.lanes_in_last = output_panel + width == args.total_panels ? static_cast<int>(args.last_panel_lanes) : 16;
-        tile_functions[height - 1][width / 2](args, tile);
+        (Source::gathered ? gathered_tiles : packed_tiles)[height - 1][width / 2](args, tile);
       }
       panel += width;
     }

@@ -17,6 +17,7 @@ namespace tesela::TESELA_ISA {
 namespace {
 
 struct Direct {
+  static constexpr bool gathered = false;
   const ContractionArgs& args;
   const Contraction& problem;
   const ContractionOperands& io;

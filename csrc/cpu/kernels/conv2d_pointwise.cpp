@@ -13,6 +13,7 @@ namespace tesela::TESELA_ISA {
 namespace {
 
 struct Pointwise {
+  static constexpr bool gathered = false;
   const ContractionArgs& args;
   const Contraction& problem;
   const ContractionOperands& io;

@@ -170,7 +170,7 @@ struct Task {
       sums_only.scale = sums_only.residual_scale = 1.0f;
       return sums_only;
     }();
-    const Cut cut(tiles);
+    const Cut cut(tiles, tiles);
     for (int point = 0; point < points; ++point) {
       Tile tile{};
       tile.k = problem.ic_blocks * 16;
@@ -185,7 +185,7 @@ struct Task {
         const int64_t row = cut.begin(i);
         tile.a = v + (point * problem.ic_blocks * tiles + row) * 16;
         tile.rows = rows + row;
-        tile_functions[cut.begin(i + 1) - row - 1][width / 2](bare, tile);
+        packed_tiles[cut.begin(i + 1) - row - 1][width / 2](bare, tile);
       }
     }
   }
@@ -241,7 +241,7 @@ struct Task {
   void run(int64_t panel_begin, int64_t panel_end) const {
     for (int64_t t = 0; t < tiles; ++t) rows[t] = {t * 16, 0};
     input_transform();
-    const Cut cut(tiles);
+    const Cut cut(tiles, tiles);
     const int widest = tile_panels(static_cast<int>((tiles + cut.tiles - 1) / cut.tiles));
     for (int64_t panel = panel_begin; panel < panel_end;) {
       int width = static_cast<int>(smaller<int64_t>(widest, panel_end - panel));

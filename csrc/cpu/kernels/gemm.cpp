@@ -14,6 +14,7 @@ namespace {
 
 template <bool transposed>
 struct Rows {
+  static constexpr bool gathered = false;
   const ContractionArgs& args;
   const ContractionOperands& io;
   int64_t row_begin;

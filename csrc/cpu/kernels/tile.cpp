@@ -2,6 +2,7 @@
 //
 //   acc[r][v] += a[r, k] * w[k, v]      r < MR rows, v < NP * 16 / lanes vectors
 //
+// Its values of `a` are packed, or gathered by a table of offsets, one per product (Source in contraction.h).
 // Each product loads NP panels of weights once and broadcasts MR values of a; the sums stay in registers until the
 // slice ends. What follows in the same pass is the epilogue: residual, activation, store. Limits: a slice is any number
 // of products, the last block of 16 may be short.
@@ -20,14 +21,14 @@ TESELA_INLINE void load_panels(vfloat (&to)[NP * block_vectors], const float* fr
   }
 }
 
-template <int MR, int NP>
+template <int MR, int NP, int row_stride>
 TESELA_INLINE void multiply_add(vfloat (&acc)[MR][NP * block_vectors], const float* a, const float* w,
                                 int64_t panel_stride) {
   vfloat b[NP * block_vectors];
   load_panels<NP>(b, w, panel_stride);
   TESELA_UNROLL(16)
   for (int r = 0; r < MR; ++r) {
-    const vfloat value = set1(a[r * 16]);
+    const vfloat value = set1(a[r * row_stride]);
     TESELA_UNROLL(16)
     for (int v = 0; v < NP * block_vectors; ++v) acc[r][v] = fma(value, b[v], acc[r][v]);
   }
@@ -52,7 +53,7 @@ void finish_slowly(const ContractionArgs& args, const Tile& t, const TileRow& ro
   for (int i = 0; i < count; ++i) y[i] = sums[i];
 }
 
-template <int MR, int NP>
+template <int MR, int NP, bool gathered>
 void run_tile(const ContractionArgs& args, const Tile& t) {
   constexpr int vectors = NP * block_vectors;
   vfloat acc[MR][vectors];
@@ -79,15 +80,22 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
     }
   }
 
-  const float* a = t.a;
   const float* w = t.w;
-  for (int64_t block = t.k / 16; block > 0; --block) {
-    TESELA_UNROLL(4)
-    for (int k = 0; k < 16; ++k) multiply_add<MR, NP>(acc, a + k, w + k * 16, t.w_panel_stride);
-    a += t.a_block_stride;
-    w += 16 * 16;
+  if constexpr (gathered) {
+    TESELA_UNROLL(2)
+    for (int64_t k = 0; k < t.k; ++k) {
+      multiply_add<MR, NP, 1>(acc, t.a + t.offsets[k], w + k * 16, t.w_panel_stride);
+    }
+  } else {
+    const float* a = t.a;
+    for (int64_t block = t.k / 16; block > 0; --block) {
+      TESELA_UNROLL(4)
+      for (int k = 0; k < 16; ++k) multiply_add<MR, NP, 16>(acc, a + k, w + k * 16, t.w_panel_stride);
+      a += t.a_block_stride;
+      w += 16 * 16;
+    }
+    for (int64_t k = 0; k < t.k % 16; ++k) multiply_add<MR, NP, 16>(acc, a + k, w + k * 16, t.w_panel_stride);
   }
-  for (int64_t k = 0; k < t.k % 16; ++k) multiply_add<MR, NP>(acc, a + k, w + k * 16, t.w_panel_stride);
 
   const Activation kind = args.activation.kind;
   const bool simple = kind == Activation::none || kind == Activation::relu || kind == Activation::relu6;
@@ -129,19 +137,24 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
   }
 }
 
-template <int MR, int NP>
+template <int MR, int NP, bool gathered>
 constexpr TileFunction* tile_or_null() {
-  if constexpr (MR >= 1 && MR <= max_rows && NP <= tile_panels(MR)) return run_tile<MR, NP>;
+  if constexpr (MR >= 1 && MR <= max_rows && NP <= tile_panels(MR)) return run_tile<MR, NP, gathered>;
   return nullptr;
 }
 
 }  // namespace
 
-#define TESELA_TILES(MR) {tile_or_null<MR, 1>(), tile_or_null<MR, 2>(), tile_or_null<MR, 4>()}
-extern TileFunction* const tile_functions[14][3] = {
-    TESELA_TILES(1),  TESELA_TILES(2),  TESELA_TILES(3),  TESELA_TILES(4), TESELA_TILES(5),
-    TESELA_TILES(6),  TESELA_TILES(7),  TESELA_TILES(8),  TESELA_TILES(9), TESELA_TILES(10),
-    TESELA_TILES(11), TESELA_TILES(12), TESELA_TILES(13), TESELA_TILES(14)};
+#define TESELA_TILES(MR, gathered) \
+  {tile_or_null<MR, 1, gathered>(), tile_or_null<MR, 2, gathered>(), tile_or_null<MR, 4, gathered>()}
+#define TESELA_ALL_TILES(gathered)                                                                                   \
+  TESELA_TILES(1, gathered), TESELA_TILES(2, gathered), TESELA_TILES(3, gathered), TESELA_TILES(4, gathered),        \
+      TESELA_TILES(5, gathered), TESELA_TILES(6, gathered), TESELA_TILES(7, gathered), TESELA_TILES(8, gathered),    \
+      TESELA_TILES(9, gathered), TESELA_TILES(10, gathered), TESELA_TILES(11, gathered), TESELA_TILES(12, gathered), \
+      TESELA_TILES(13, gathered), TESELA_TILES(14, gathered)
+extern TileFunction* const packed_tiles[14][3] = {TESELA_ALL_TILES(false)};
+extern TileFunction* const gathered_tiles[14][3] = {TESELA_ALL_TILES(true)};
+#undef TESELA_ALL_TILES
 #undef TESELA_TILES
 
 }  // namespace tesela::TESELA_ISA

@@ -1,0 +1,86 @@
+// Planning of conv_transpose2d with few output channels: its phases as channels of one convolution.
+
+#include "conv2d.h"
+
+namespace tesela::cpu {
+namespace {
+
+// All phases of a transposed convolution as one: over the union of their taps, with a channel for each pair of channel
+// and phase, and the phases shuffled into place afterwards. Three channels leave 13 of 16 lanes empty; with the phases
+// of stride 2 they fill 12. Taps that a phase does not see are multiplied by zero, which spreads a NaN to all phases.
+struct JoinedPhases {
+  Conv2dShape s;         // of the convolution; OC is that of the result times SH * SW
+  int64_t tap_h, tap_w;  // offset of the first tap
+};
+
+// The convolution that computes all phases, if that is fewer products and all phases have the same size; OC = 0 if not.
+JoinedPhases join_phases(const Conv2dShape& s) {
+  JoinedPhases none{s, 0, 0};
+  none.s.OC = 0;
+  if (!s.transposed || s.G > 1 || s.SH != s.SW || s.SH == 1 || s.OH % s.SH != 0 || s.OW % s.SW != 0) return none;
+  if (s.SH * s.SW * s.OC > channel_block) return none;
+  int64_t low_h = s.IH, high_h = -s.KH, low_w = s.IW, high_w = -s.KW, separate = 0;
+  for (const Phase& phase : phases_of(s)) {
+    separate += static_cast<int64_t>(phase.taps.size());
+    for (const Tap& tap : phase.taps) {
+      low_h = std::min<int64_t>(low_h, tap.h), high_h = std::max<int64_t>(high_h, tap.h);
+      low_w = std::min<int64_t>(low_w, tap.w), high_w = std::max<int64_t>(high_w, tap.w);
+    }
+  }
+  const int64_t kh = high_h - low_h + 1, kw = high_w - low_w + 1;
+  // The shuffle costs about as much as a few products per output.
+  if (kh < 1 || kw < 1 || static_cast<double>(kh) * static_cast<double>(kw) * 1.2 > static_cast<double>(separate)) {
+    return none;
+  }
+  const int64_t rows_h = s.OH / s.SH, rows_w = s.OW / s.SW;
+  const Conv2dShape joined{s.N,
+                           s.IC,
+                           s.IH,
+                           s.IW,
+                           s.OC * s.SH * s.SW,
+                           rows_h,
+                           rows_w,
+                           kh,
+                           kw,
+                           1,
+                           1,
+                           1,
+                           1,
+                           -low_h,
+                           rows_h - s.IH + low_h + kh - 1,
+                           -low_w,
+                           rows_w - s.IW + low_w + kw - 1,
+                           1,
+                           false};
+  return {joined, low_h, low_w};
+}
+
+}  // namespace
+
+bool joins_phases(const Conv2dShape& s) { return join_phases(s).s.OC > 0; }
+
+TensorId CpuBackend::conv_transpose2d_joined(Program& program, TensorId x, const Conv2dShape& s, const float* weight,
+                                             const float* bias, ActivationSpec activation) const {
+  const JoinedPhases joined = join_phases(s);
+  const int64_t phases = s.SH * s.SW, kernel = joined.s.KH * joined.s.KW;
+  std::vector<float> weights(static_cast<size_t>(joined.s.OC * s.IC * kernel)), biases;
+  for (const Phase& phase : phases_of(s)) {
+    for (const Tap& tap : phase.taps) {
+      const int64_t at = (tap.h - joined.tap_h) * joined.s.KW + tap.w - joined.tap_w;
+      for (int64_t oc = 0; oc < s.OC; ++oc) {
+        const int64_t channel = oc * phases + phase.offset_h * s.SW + phase.offset_w;
+        for (int64_t ic = 0; ic < s.IC; ++ic) {
+          weights[static_cast<size_t>((channel * s.IC + ic) * kernel + at)] =
+              weight[((ic * s.OC + oc) * s.KH + tap.kh) * s.KW + tap.kw];
+        }
+      }
+    }
+  }
+  for (int64_t channel = 0; bias != nullptr && channel < joined.s.OC; ++channel) {
+    biases.push_back(bias[channel / phases]);
+  }
+  const TensorId y = conv2d(program, x, joined.s, weights.data(), bias ? biases.data() : nullptr, -1, activation);
+  return pixel_shuffle(program, y, s.SH);
+}
+
+}  // namespace tesela::cpu
