@@ -30,7 +30,8 @@ KERNELS = {
     "conv2d_direct": ["direct"],
     "conv2d_stem": ["stem"],
     "conv2d_winograd": ["winograd"],
-    "conv2d_grouped": ["depthwise", "grouped"],
+    "conv2d_depthwise": ["depthwise", "grouped in place"],
+    "conv2d_grouped": ["grouped"],
     "gemm": ["gemm"],
 }
 

@@ -223,8 +223,12 @@ ALGORITHMS = {
         cases.conv2d("epilogue", 21, 6, 21, 3, padding=1, groups=21),
         cases.conv2d("epilogue", 32, 6, 32, 3, padding=1, groups=32),
     ],
-    "grouped": [
+    "grouped in place": [
         cases.conv2d("epilogue", 20, 6, 20, 3, padding=1, groups=5),
+        cases.conv2d("epilogue", 32, 7, 32, 3, stride=2, groups=16),
+    ],
+    "grouped": [
+        cases.conv2d("epilogue", 20, 6, 20, 3, padding=2, dilation=2, groups=5),
         cases.conv2d("epilogue", 40, 6, 40, 3, padding=1, groups=2),
     ],
 }

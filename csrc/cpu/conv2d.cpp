@@ -158,10 +158,11 @@ TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, 
   // Most special first; the last takes every shape.
   const int m = program.accuracy() == Accuracy::strict ? 0 : winograd_tile(s);
   const TensorSpec& from = program.spec(x);
-  std::unique_ptr<Plan> plan = is_grouped(s) ? plan_grouped(request, from, y, has_residual)
-                               : is_stem(s)  ? plan_stem(request, from, y, has_residual)
-                               : m > 0       ? plan_winograd(request, m, from, y, has_residual)
-                                             : plan_direct(request, from, y, has_residual);
+  std::unique_ptr<Plan> plan = is_grouped(s)             ? plan_grouped(request, from, y, has_residual)
+                               : is_stem(s)              ? plan_stem(request, from, y, has_residual)
+                               : m > 0                   ? plan_winograd(request, m, from, y, has_residual)
+                               : is_grouped_by_vector(s) ? plan_grouped(request, from, y, has_residual)
+                                                         : plan_direct(request, from, y, has_residual);
   plan->flops = s.flops();
   plan->bytes = 4.0 * (static_cast<double>(s.N) * s.IC * s.IH * s.IW +
                        static_cast<double>(s.N) * s.OC * s.OH * s.OW * (has_residual ? 2 : 1) +

@@ -51,6 +51,8 @@ bool joins_phases(const Conv2dShape& s);
 
 // Whether groups share blocks of channels: depthwise, and any group that does not fill whole blocks.
 bool is_grouped(const Conv2dShape& s);
+// Whether each group is one vector, which plan_grouped does better than direct sums, but Winograd better still.
+bool is_grouped_by_vector(const Conv2dShape& s);
 std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual);
 
 // m of F(m, r) for the shape's r, or 0 where direct sums are estimated to be faster or Winograd does not apply.

@@ -82,10 +82,28 @@ std::vector<int32_t> lane_channels(const Conv2dShape& s, int64_t blocks) {
   return channels;
 }
 
+// Whether each vector of lanes finds its i-th inputs in one vector of x.
+bool is_permutation(const std::vector<int32_t>& channels) {
+  const auto lanes = static_cast<size_t>(kernels().lanes);
+  for (size_t j = 0; j < channels.size(); ++j) {
+    if (channels[j] / kernels().lanes != channels[j / lanes * lanes] / kernels().lanes) return false;
+  }
+  return true;
+}
+
+// Whether a kernel is three columns wide and at most its first and its last column lie in the padding.
+bool has_three_columns(const Conv2dShape& s) {
+  return !s.transposed && s.KW == 3 && s.DW == 1 && s.SW <= 2 && s.PL <= 1 && (s.OW - 1) * s.SW - s.PL + 2 <= s.IW;
+}
+
 }  // namespace
 
 bool is_grouped(const Conv2dShape& s) {
   return s.G > 1 && (s.IC / s.G % channel_block != 0 || s.OC / s.G % channel_block != 0);
+}
+
+bool is_grouped_by_vector(const Conv2dShape& s) {
+  return s.G > 1 && s.IC == s.OC && s.IC / s.G == kernels().lanes && has_three_columns(s);
 }
 
 std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y,
@@ -129,6 +147,8 @@ std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, 
     }
   }
   if (!depthwise) data.channels = lane_channels(s, y.blocks());
+  args.three_columns = has_three_columns(s);
+  const bool in_place = depthwise || (args.three_columns && args.inputs <= 16 && is_permutation(data.channels));
   args.phases = data.phases.data(), args.n_phases = static_cast<int64_t>(data.phases.size());
   args.channels = depthwise ? nullptr : data.channels.data();
   args.bias = data.bias.data();
@@ -139,7 +159,7 @@ std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, 
   const int64_t most_kw = (s.KW - 1) / (axes_w.size() > 1 ? -w.skip : 1) + 1;
   const double row = band_extent(args.dense_w, w.rows, most_kw, args.stride_w, args.tap_w) * 16.0 * args.chunk;
   const auto band = [&](int64_t rows) {
-    return depthwise ? 0.0 : row * band_extent(args.dense_h, rows, most_kh, args.stride_h, args.tap_h);
+    return in_place ? 0.0 : row * band_extent(args.dense_h, rows, most_kh, args.stride_h, args.tap_h);
   };
   int64_t rows = ceil_div(h.rows, std::clamp<int64_t>(ceil_div(4 * num_threads(), planes * args.n_phases), 1, h.rows));
   while (rows > 2 && band(rows) > 65536) rows = rows / 2;
@@ -148,7 +168,10 @@ std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, 
   if (band(rows) > 1e12) throw std::bad_alloc();
 
   const size_t weight_bytes = data.weights.bytes() + data.bias.bytes();
-  auto plan = make_plan(depthwise ? "depthwise" : "grouped", args, std::move(data), kernels().conv2d_grouped,
+  auto plan = make_plan(depthwise  ? "depthwise"
+                        : in_place ? "grouped in place"
+                                   : "grouped",
+                        args, std::move(data), in_place ? kernels().conv2d_depthwise : kernels().conv2d_grouped,
                         contraction_binding(has_residual), planes * args.tasks_per_plane * args.n_phases);
   plan->weight_bytes = weight_bytes;
   plan->scratch_bytes = static_cast<size_t>(band(rows)) * sizeof(float);

@@ -113,7 +113,8 @@ struct GroupedArgs {
   int64_t inputs;  // input channels of each output channel, taken `chunk` at a time
   int64_t chunk;
   const int32_t* channels;  // (blocks, inputs, 16): the input channel of each lane; null for depthwise, its own
-  bool dense_h, dense_w;    // how the band is laid out
+  bool dense_h, dense_w;    // conv2d_grouped: how the band is laid out
+  bool three_columns;       // conv2d_depthwise: KW 3, dilation 1, stride 1 or 2, padding of at most a column a side
   const float* bias;        // (blocks * 16) or null
   ActivationSpec activation;
 };
@@ -233,6 +234,7 @@ struct PixelShuffleArgs {  // plain (N * C, r * r, H, W) -> (N * C, H * r, W * r
 // The table.
 struct Kernels {
   const char* isa;
+  int lanes;                            // floats of a vector
   int tile_rows;                        // most rows of a register tile
   ContractionKernel* conv2d_pointwise;  // 1x1, stride 1, no padding: x is read in place
   ContractionKernel* conv2d_direct;     // any taps; rows of x are packed slice by slice
@@ -241,6 +243,7 @@ struct Kernels {
   ContractionKernel* gemm_rows;     // x plain (M, K), row-major
   ContractionKernel* gemm_columns;  // x plain (K, M), row-major
   void (*gemm_pack_panel)(const PackPanelArgs&, const float* b, float* packed, int64_t panel);
+  void (*conv2d_depthwise)(const GroupedArgs&, const ContractionOperands&, int64_t task);
   void (*conv2d_grouped)(const GroupedArgs&, const ContractionOperands&, int64_t task);
   void (*max_pool2d)(const MaxPool2dArgs&, const MapOperands&, int64_t task);
   void (*max_pool2d_indices)(const MaxPool2dArgs&, const MaxPool2dIndicesOperands&, int64_t task);

@@ -77,6 +77,12 @@ TESELA_INLINE vfloat nearest(vfloat a) {
 TESELA_INLINE void pick_lanes(float* to, const float* block, const int32_t* lane) {
   _mm512_storeu_ps(to, _mm512_permutexvar_ps(_mm512_loadu_si512(lane), _mm512_loadu_ps(block)));
 }
+struct vindex {
+  __m512i v;
+};
+TESELA_INLINE vindex load_index(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+// Lane j takes lane index[j] % lanes of x.
+TESELA_INLINE vfloat permute(vfloat x, vindex index) { return {_mm512_permutexvar_ps(index.v, x.v)}; }
 // 2^n for an integral n in [-126, 127].
 TESELA_INLINE vfloat exp2_integer(vfloat n) {
   // 1.5 * 2^23 + 127 + n has n + 127 in its low bits, and the shift drops all other bits.
@@ -128,6 +134,11 @@ TESELA_INLINE void pick_lanes(float* to, const float* block, const int32_t* lane
                                                  _mm256_permutevar8x32_ps(high, from), in_high));
   }
 }
+struct vindex {
+  __m256i v;
+};
+TESELA_INLINE vindex load_index(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+TESELA_INLINE vfloat permute(vfloat x, vindex index) { return {_mm256_permutevar8x32_ps(x.v, index.v)}; }
 TESELA_INLINE vfloat exp2_integer(vfloat n) {
   const __m256i bias = _mm256_set1_epi32(127);
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.v), bias), 23))};
@@ -187,6 +198,15 @@ TESELA_INLINE vfloat nearest(vfloat a) {  // exact for |a| < 2^22, which is all 
 TESELA_INLINE void pick_lanes(float* to, const float* block, const int32_t* lane) {
   for (int j = 0; j < 16; ++j) to[j] = block[lane[j] % 16];
 }
+struct vindex {
+  int_lanes v;
+};
+TESELA_INLINE vindex load_index(const int32_t* p) {
+  vindex x;
+  __builtin_memcpy(&x, p, sizeof x);
+  return x;
+}
+TESELA_INLINE vfloat permute(vfloat x, vindex index) { return {__builtin_shuffle(x.v, index.v)}; }
 TESELA_INLINE vfloat exp2_integer(vfloat n) {
   return {(float_lanes)((__builtin_convertvector(n.v, int_lanes) + 127) << 23)};
 }

@@ -10,6 +10,7 @@ namespace tesela::TESELA_ISA {
 extern const cpu::Kernels kernels;
 constexpr cpu::Kernels kernels = {
     .isa = TESELA_TEXT(TESELA_ISA),
+    .lanes = lanes,
     .tile_rows = max_rows,
     .conv2d_pointwise = conv2d_pointwise,
     .conv2d_direct = conv2d_direct,
@@ -21,6 +22,7 @@ constexpr cpu::Kernels kernels = {
     .gemm_rows = gemm_rows,
     .gemm_columns = gemm_columns,
     .gemm_pack_panel = gemm_pack_panel,
+    .conv2d_depthwise = conv2d_depthwise,
     .conv2d_grouped = conv2d_grouped,
     .max_pool2d = max_pool2d,
     .max_pool2d_indices = max_pool2d_indices,
