@@ -163,7 +163,7 @@ void define_program(py::module_& m) {
       .def_readonly("seconds", &StepReport::seconds);
 
   using P = PyProgram;
-  py::class_<P> program(m, "Program", "Planned steps over one block of memory.");
+  py::class_<P, std::shared_ptr<P>> program(m, "Program", "Planned steps over one block of memory.");
   program.def(py::init<const std::string&, const std::string&>(), "device"_a = "cpu", "accuracy"_a = "strict")
       .def("set_label",
            [](P& p, std::string name, std::string op) { p.program.set_label(std::move(name), std::move(op)); })
@@ -184,12 +184,18 @@ void define_program(py::module_& m) {
           },
           "value"_a)
       .def(
-          "finish",
-          [](P& p, const std::vector<TensorId>& outputs, size_t most_bytes) {
-            p.outputs = outputs;
-            p.program.finish(outputs, most_bytes);
+          "each_image",
+          [](P& p, const std::shared_ptr<P>& each, const std::vector<TensorId>& inputs) {
+            return p.program.append_each_image({each, &each->program}, inputs);
           },
-          "outputs"_a, "most_bytes"_a = SIZE_MAX)
+          "each"_a, "inputs"_a, "Runs a finished program of one image for every image of the inputs.")
+      .def(
+          "finish",
+          [](P& p, const std::vector<TensorId>& outputs, size_t most_bytes, const std::vector<TensorId>& kept) {
+            p.outputs = outputs;
+            p.program.finish(outputs, most_bytes, kept);
+          },
+          "outputs"_a, "most_bytes"_a = SIZE_MAX, "kept"_a = std::vector<TensorId>{})
       .def("run", &P::run, "inputs"_a, "outputs"_a, "threads"_a)
       .def("profile", &P::profile, "inputs"_a, "outputs"_a, "threads"_a, "repeats"_a)
       .def("steps", [](const P& p) { return p.program.steps(); })

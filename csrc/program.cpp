@@ -9,41 +9,9 @@
 namespace tesela {
 namespace {
 
-constexpr size_t alignment = 64;
-
-size_t aligned(size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
+size_t aligned(size_t bytes) { return (bytes + Program::alignment - 1) / Program::alignment * Program::alignment; }
 
 }  // namespace
-
-// Memory and resolved addresses of one run at a time.
-struct Program::Context {
-  const Backend& backend;
-  char* arena;
-  size_t arena_bytes;
-  char* scratch = nullptr;
-  size_t scratch_bytes = 0;
-  std::vector<Operand> operands;                      // of every tensor
-  std::vector<std::vector<Operand>> inputs, outputs;  // of every step
-
-  Context(const Backend& b, size_t bytes)
-      : backend(b), arena(static_cast<char*>(b.allocate(bytes))), arena_bytes(bytes) {}
-  ~Context() {
-    backend.release(arena, arena_bytes);
-    if (scratch) backend.release(scratch, scratch_bytes);
-  }
-  void reserve_scratch(size_t bytes) {
-    if (bytes <= scratch_bytes) return;
-    if (scratch) backend.release(scratch, scratch_bytes);
-    scratch = nullptr, scratch_bytes = 0;
-    scratch = static_cast<char*>(backend.allocate(bytes));
-    scratch_bytes = bytes;
-  }
-};
-
-Program::Program(const Backend& backend, Accuracy accuracy) : backend_(backend), accuracy_(accuracy) {}
-Program::~Program() = default;
-
-// ------------------------------------------------------------------------------------------------------ building
 
 TensorId Program::input(Dims dims, DType dtype) {
   element_count(dims, "input");
@@ -51,10 +19,15 @@ TensorId Program::input(Dims dims, DType dtype) {
   tensor.spec = plain_spec(std::move(dims), dtype);
   tensor.home = Home::input;
   tensor.index = static_cast<int>(inputs_.size());
+  inputs_.push_back(add_tensor(std::move(tensor)));
+  return inputs_.back();
+}
+
+// With memory of its own.
+TensorId Program::add_tensor(Tensor tensor) {
   const TensorId id = static_cast<TensorId>(tensors_.size());
   tensor.storage = id;
   tensors_.push_back(std::move(tensor));
-  inputs_.push_back(id);
   return id;
 }
 
@@ -75,24 +48,47 @@ TensorId Program::constant(Dims dims, DType dtype, const void* data) {
     backend_.upload(constants_.back()->data, data, bytes, nullptr);
     backend_.wait(nullptr);
   }
-  const TensorId id = static_cast<TensorId>(tensors_.size());
-  tensor.storage = id;
-  tensors_.push_back(std::move(tensor));
-  return id;
+  return add_tensor(std::move(tensor));
 }
 
 std::vector<TensorId> Program::append(std::unique_ptr<Plan> plan, const std::vector<TensorId>& inputs,
                                       std::vector<TensorSpec> outputs) {
-  Step step{name_, op_, std::move(plan), inputs, {}};
+  Step step{name_, op_, std::move(plan), inputs, {}, nullptr};
   for (TensorSpec& spec : outputs) {
     Tensor tensor;
     tensor.spec = std::move(spec);
-    const TensorId id = static_cast<TensorId>(tensors_.size());
-    tensor.storage = id;
-    tensors_.push_back(std::move(tensor));
-    step.outputs.push_back(id);
+    step.outputs.push_back(add_tensor(std::move(tensor)));
   }
   scratch_bytes_ = std::max(scratch_bytes_, aligned(step.plan->scratch_bytes));
+  steps_.push_back(std::move(step));
+  return steps_.back().outputs;
+}
+
+std::vector<TensorId> Program::append_each_image(std::shared_ptr<Program> each, const std::vector<TensorId>& inputs) {
+  if (!each->finished_ || &each->backend_ != &backend_ || !backend_.memory_is_host() ||
+      inputs.size() != each->inputs_.size() || inputs.empty()) {
+    throw std::logic_error("program: a program for each image must be finished, of this device, with as many inputs");
+  }
+  const int64_t images = spec(inputs[0]).dims[0];
+  Step step{name_, op_, nullptr, {}, {}, std::move(each)};
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    Dims one = spec(inputs[i]).dims;
+    if (one.empty() || one[0] != images || (one[0] = 1, one != step.each->spec(step.each->inputs_[i]).dims)) {
+      throw ShapeError("program: expected input " + std::to_string(i) + " as " + std::to_string(images) +
+                       " images of shape " + to_string(step.each->spec(step.each->inputs_[i]).dims) + ", got " +
+                       to_string(spec(inputs[i]).dims));
+    }
+    step.inputs.push_back(in_layout(inputs[i], Layout::plain));
+  }
+  for (TensorId output : step.each->outputs_) {
+    const TensorSpec& one = step.each->spec(output);
+    Dims all = one.dims;
+    all[0] = images;
+    Tensor tensor;
+    tensor.spec = one.layout == Layout::blocked ? blocked_spec(all) : plain_spec(all, one.dtype);
+    step.outputs.push_back(add_tensor(std::move(tensor)));
+  }
+  each_bytes_ += step.each->arena_bytes_ + step.each->scratch_bytes_;
   steps_.push_back(std::move(step));
   return steps_.back().outputs;
 }
@@ -145,12 +141,18 @@ TensorId Program::joined(const std::vector<TensorId>& parts, const Dims& whole) 
   return id;
 }
 
-void Program::finish(const std::vector<TensorId>& outputs, size_t most_bytes) {
+void Program::finish(const std::vector<TensorId>& outputs, size_t most_bytes, const std::vector<TensorId>& kept) {
   for (size_t i = 0; i < outputs.size(); ++i) {
-    TensorId id = in_layout(outputs[i], Layout::plain);
+    TensorId id = outputs[i];
+    const Tensor& given = tensors_[id];
+    const bool keep = std::count(kept.begin(), kept.end(), id) > 0 && given.spec.layout == Layout::blocked &&
+                      given.home == Home::arena && given.storage == id;
+    if (!keep) id = in_layout(id, Layout::plain);
     // A result that is an input, shares another's memory or was named twice needs a buffer of its own.
     bool shared = tensors_[id].home != Home::arena || tensors_[id].storage != id;
-    for (const Tensor& tensor : tensors_) shared = shared || (&tensor != &tensors_[id] && tensor.storage == id);
+    for (const Tensor& tensor : tensors_) {
+      shared = shared || (!keep && &tensor != &tensors_[id] && tensor.storage == id);
+    }
     if (shared) {
       set_label("output", "copy");
       id = backend_.copy(*this, id);
@@ -160,9 +162,9 @@ void Program::finish(const std::vector<TensorId>& outputs, size_t most_bytes) {
     outputs_.push_back(id);
   }
   place();
-  if (arena_bytes_ > most_bytes || scratch_bytes_ > most_bytes - arena_bytes_) {
+  if (arena_bytes_ > most_bytes || scratch_bytes() > most_bytes - arena_bytes_) {
     throw ShapeError("program: expected activations of at most " + std::to_string(most_bytes) + " bytes, got " +
-                     std::to_string(arena_bytes_) + " and " + std::to_string(scratch_bytes_) + " of scratch");
+                     std::to_string(arena_bytes_) + " and " + std::to_string(scratch_bytes()) + " of scratch");
   }
   finished_ = true;
   release(acquire(1));  // the first run finds its arena in place
@@ -219,7 +221,7 @@ void Program::place() {
 
 size_t Program::weight_bytes() const {
   size_t bytes = 0;
-  for (const Step& step : steps_) bytes += step.plan->weight_bytes;
+  for (const Step& step : steps_) bytes += step.each ? step.each->weight_bytes() : step.plan->weight_bytes;
   for (const auto& constant : constants_) bytes += constant->bytes;
   return bytes;
 }
@@ -227,125 +229,23 @@ size_t Program::weight_bytes() const {
 std::vector<StepReport> Program::steps() const {
   std::vector<StepReport> reports;
   for (const Step& step : steps_) {
-    reports.push_back({step.name, step.op, step.plan->algorithm, step.plan->flops, step.plan->bytes, 0.0});
+    if (step.each) {
+      const auto images = static_cast<double>(spec(step.inputs[0]).dims[0]);
+      for (StepReport report : step.each->steps()) {
+        report.flops *= images, report.bytes *= images;
+        reports.push_back(std::move(report));
+      }
+    } else {
+      reports.push_back({step.name, step.op, step.plan->algorithm, step.plan->flops, step.plan->bytes, 0.0});
+    }
   }
   return reports;
 }
 
-// ------------------------------------------------------------------------------------------------------- running
-
-Program::Context* Program::acquire(int threads) {
-  Context* context = nullptr;
-  {
-    std::lock_guard lock(mutex_);
-    if (!idle_.empty()) {
-      context = idle_.back();
-      idle_.pop_back();
-    }
-  }
-  if (context == nullptr) {
-    auto created = std::make_unique<Context>(backend_, std::max<size_t>(arena_bytes_, alignment));
-    created->operands.resize(tensors_.size());
-    for (const Step& step : steps_) {
-      created->inputs.emplace_back(step.inputs.size());
-      created->outputs.emplace_back(step.outputs.size());
-    }
-    context = created.get();
-    std::lock_guard lock(mutex_);
-    contexts_.push_back(std::move(created));
-    idle_.reserve(contexts_.size());
-  }
-  try {
-    context->reserve_scratch(scratch_bytes_ * static_cast<size_t>(threads));
-  } catch (...) {
-    release(context);
-    throw;
-  }
-  return context;
-}
-
-void Program::release(Context* context) {
-  std::lock_guard lock(mutex_);
-  idle_.push_back(context);
-}
-
-void Program::execute(Context& context, int threads, std::vector<double>* seconds) {
-  using clock = std::chrono::steady_clock;
-  Team team(threads);
-  Execution execution;
-  execution.team = &team;
-  execution.scratch = context.scratch;
-  execution.scratch_stride = scratch_bytes_;
-  for (size_t s = 0; s < steps_.size(); ++s) {
-    const auto start = seconds ? clock::now() : clock::time_point();
-    steps_[s].plan->run(context.inputs[s].data(), context.outputs[s].data(), execution);
-    if (seconds) {
-      backend_.wait(execution.stream);
-      const double elapsed = std::chrono::duration<double>(clock::now() - start).count();
-      (*seconds)[s] = std::min((*seconds)[s], elapsed);
-    }
-  }
-}
-
-void Program::bind(Context& context, const std::vector<const void*>& inputs, const std::vector<void*>& outputs) const {
-  const bool in_place = backend_.memory_is_host();
-  for (size_t id = 0; id < tensors_.size(); ++id) {
-    const Tensor& tensor = tensors_[id];
-    int64_t elements = 0;
-    TensorId at = static_cast<TensorId>(id);
-    for (; tensors_[at].storage != at; at = tensors_[at].storage) elements += tensors_[at].element_offset;
-    const Tensor& storage = tensors_[at];
-    char* base = context.arena + storage.arena_offset;
-    if (storage.home == Home::constant) base = static_cast<char*>(constants_[storage.index]->data);
-    if (in_place && storage.home == Home::input) base = static_cast<char*>(const_cast<void*>(inputs[storage.index]));
-    if (in_place && storage.home == Home::output) base = static_cast<char*>(outputs[storage.index]);
-    context.operands[id] = {base + elements * static_cast<int64_t>(bytes_of(tensor.spec.dtype)),
-                            tensor.spec.image_stride};
-  }
-  for (size_t s = 0; s < steps_.size(); ++s) {
-    for (size_t i = 0; i < steps_[s].inputs.size(); ++i) context.inputs[s][i] = context.operands[steps_[s].inputs[i]];
-    for (size_t i = 0; i < steps_[s].outputs.size(); ++i)
-      context.outputs[s][i] = context.operands[steps_[s].outputs[i]];
-  }
-}
-
-void Program::run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads) {
-  repeat(inputs, outputs, threads, 1, nullptr);
-}
-
-std::vector<StepReport> Program::profile(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
-                                         int threads, int repeats) {
-  std::vector<double> seconds(steps_.size(), std::numeric_limits<double>::infinity());
-  repeat(inputs, outputs, threads, repeats, &seconds);
-  std::vector<StepReport> reports = steps();
-  for (size_t s = 0; s < reports.size(); ++s) reports[s].seconds = seconds[s];
-  return reports;
-}
-
-void Program::repeat(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads,
-                     int repeats, std::vector<double>* seconds) {
-  if (!finished_) throw std::logic_error("program: run() before finish()");
-  if (inputs.size() != inputs_.size() || outputs.size() != outputs_.size()) {
-    throw ShapeError("program: expected " + std::to_string(inputs_.size()) + " inputs and " +
-                     std::to_string(outputs_.size()) + " outputs, got " + std::to_string(inputs.size()) + " and " +
-                     std::to_string(outputs.size()));
-  }
-  struct Lease {
-    Program& program;
-    Context* context;
-    ~Lease() { program.release(context); }
-  } lease{*this, acquire(threads)};
-  bind(*lease.context, inputs, outputs);
-  const bool in_place = backend_.memory_is_host();
-  const auto operand = [&](TensorId id) { return lease.context->operands[id].data; };
-  for (size_t i = 0; i < inputs.size() && !in_place; ++i) {
-    backend_.upload(operand(inputs_[i]), inputs[i], spec(inputs_[i]).bytes(), nullptr);
-  }
-  for (int i = 0; i < repeats; ++i) execute(*lease.context, threads, seconds);
-  for (size_t i = 0; i < outputs.size() && !in_place; ++i) {
-    backend_.download(outputs[i], operand(outputs_[i]), spec(outputs_[i]).bytes(), nullptr);
-  }
-  backend_.wait(nullptr);
+size_t Program::step_count() const {
+  size_t count = 0;
+  for (const Step& step : steps_) count += step.each ? step.each->step_count() : 1;
+  return count;
 }
 
 }  // namespace tesela

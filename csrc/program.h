@@ -28,6 +28,8 @@ struct StepReport {  // one row of profile()
 
 class Program {
  public:
+  static constexpr size_t alignment = 64;  // bytes, of every tensor in the arena
+
   Program(const Backend& backend, Accuracy accuracy);
   ~Program();
 
@@ -38,6 +40,12 @@ class Program {
   TensorId input(Dims dims, DType dtype = DType::float32);
   // A tensor of the program whose elements are known now; copied.
   TensorId constant(Dims dims, DType dtype, const void* data);
+
+  // Appends a step that runs `each` for every image and returns its outputs, one image after the other in one tensor.
+  // `each` is finished, has one image where `inputs` have several, and is of this program's device, whose memory is the
+  // host's. Threads take an image each, without a barrier between steps, so that one image's activations stay in
+  // caches.
+  std::vector<TensorId> append_each_image(std::shared_ptr<Program> each, const std::vector<TensorId>& inputs);
 
   // Appends a planned step and returns its output tensors. Called by backends.
   std::vector<TensorId> append(std::unique_ptr<Plan> plan, const std::vector<TensorId>& inputs,
@@ -54,16 +62,18 @@ class Program {
   TensorId joined(const std::vector<TensorId>& parts, const Dims& whole);
 
   // Throws ShapeError, before anything is allocated, where arena and scratch of one thread need more than most_bytes.
-  void finish(const std::vector<TensorId>& outputs, size_t most_bytes = SIZE_MAX);
+  // Outputs become plain, but for those in `kept`, which another program will read.
+  void finish(const std::vector<TensorId>& outputs, size_t most_bytes = SIZE_MAX,
+              const std::vector<TensorId>& kept = {});
   // inputs and outputs: dense plain buffers in the order of input() and finish().
   void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads);
   // Runs `repeats` times and reports the fastest time of each step.
   std::vector<StepReport> profile(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
                                   int threads, int repeats);
 
-  std::vector<StepReport> steps() const;  // seconds = 0
+  std::vector<StepReport> steps() const;  // of every image where they are run apart; seconds = 0
   size_t arena_bytes() const { return arena_bytes_; }
-  size_t scratch_bytes() const { return scratch_bytes_; }  // per thread
+  size_t scratch_bytes() const { return scratch_bytes_ + each_bytes_; }  // per thread
   size_t weight_bytes() const;
 
  private:
@@ -81,6 +91,7 @@ class Program {
     std::string name, op;
     std::unique_ptr<Plan> plan;
     std::vector<TensorId> inputs, outputs;
+    std::shared_ptr<Program> each;  // instead of a plan: what to run for every image
   };
   struct Constant {
     const Backend& backend;
@@ -93,12 +104,16 @@ class Program {
 
   TensorId owner(TensorId id) const;
   void place();
+  TensorId add_tensor(Tensor tensor);
+  size_t step_count() const;  // as steps() counts them
   Context* acquire(int threads);
   void release(Context* context);
-  void bind(Context& context, const std::vector<const void*>& inputs, const std::vector<void*>& outputs) const;
-  void execute(Context& context, int threads, std::vector<double>* seconds);
+  void bind(Context& context) const;
+  // Adds to the seconds of each step, if asked for.
+  void execute(Context& context, Team& team, double* seconds);
+  void execute_each_image(Context& context, size_t step, Team& team, double* seconds);
   void repeat(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads, int repeats,
-              std::vector<double>* seconds);
+              std::vector<double>* least);
 
   const Backend& backend_;
   const Accuracy accuracy_;
@@ -108,6 +123,7 @@ class Program {
   std::vector<std::unique_ptr<Constant>> constants_;
   std::string name_, op_;
   size_t arena_bytes_ = 0, scratch_bytes_ = 0;
+  size_t each_bytes_ = 0;  // per thread, for programs that run for each image
   bool finished_ = false;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Context>> contexts_;

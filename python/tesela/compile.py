@@ -10,7 +10,8 @@ import numpy as np
 
 from . import _core
 from .arguments import integer
-from .graph import Graph
+from .batching import images_apart
+from .graph import Graph, Node
 from .operators import TABLE, Dims
 from .ops import check_array
 from .passes import optimize
@@ -60,10 +61,47 @@ class CompiledNetwork:
     def _lower(self, graph: Graph, parameters: Mapping[str, np.ndarray]) -> _core.Program:
         graph, constants = optimize(graph, dict(parameters))
         program = _core.Program(self.device, self.accuracy)
-        values: dict[str, int] = {
-            name: program.input(self.input_dims[name], graph.dtypes[name]) for name in graph.inputs
-        }
-        for node in graph.nodes:
+        values = {name: program.input(self.input_dims[name], graph.dtypes[name]) for name in graph.inputs}
+        apart = self._images_apart(graph, constants)
+        if apart:
+            self._append_each_image(program, graph, apart, constants, values)
+        self._append(program, graph.nodes[apart:], constants, values)
+        program.finish([values[name] for name in graph.outputs], **self._most_bytes)
+        self._dtypes = [program.dtype(values[name]) for name in graph.outputs]
+        return program
+
+    def _images_apart(self, graph: Graph, constants: Mapping[str, np.ndarray]) -> int:
+        batches = {dims[0] for dims in self.input_dims.values() if dims}
+        if self.device != "cpu" or len(batches) != 1:
+            return 0
+        return images_apart(graph, constants, graph.infer_all(self.input_dims), *batches)
+
+    def _append_each_image(
+        self,
+        program: _core.Program,
+        graph: Graph,
+        apart: int,
+        constants: Mapping[str, np.ndarray],
+        values: dict[str, int],
+    ) -> None:
+        """The first `apart` nodes as a program of their own for one image; what later nodes read of it is kept."""
+        first, later = graph.nodes[:apart], graph.nodes[apart:]
+        made = {value for node in first for value in node.outputs}
+        given = [name for name in graph.inputs if any(name in node.values() for node in first)]
+        read = made.intersection(value for node in later for value in node.values())
+        results = [value for node in first for value in node.outputs if value in read or value in graph.outputs]
+        each = _core.Program(self.device, self.accuracy)
+        inner = {name: each.input((1, *self.input_dims[name][1:]), graph.dtypes[name]) for name in given}
+        self._append(each, first, constants, inner)
+        each.finish([inner[name] for name in results], kept=[inner[name] for name in results if name in read])
+        values.update(zip(results, program.each_image(each, [values[name] for name in given]), strict=True))
+
+    @staticmethod
+    def _append(
+        program: _core.Program, nodes: Sequence[Node], constants: Mapping[str, np.ndarray], values: dict[str, int]
+    ) -> None:
+        """Lowers the nodes, and adds what they compute to the values."""
+        for node in nodes:
             program.set_label(node.name, node.op)
             operands: dict[str, Any] = {
                 operand: [values[v] for v in value] if isinstance(value, list) else values[value]
@@ -78,9 +116,6 @@ class CompiledNetwork:
             except (TypeError, ValueError) as error:
                 raise type(error)(f"layer {node.name!r}: {error}") from None
             values.update(zip(node.outputs, results, strict=True))
-        program.finish([values[name] for name in graph.outputs], **self._most_bytes)
-        self._dtypes = [program.dtype(values[name]) for name in graph.outputs]
-        return program
 
     def _check(self, arrays: Sequence[np.ndarray], out: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
         if len(arrays) != len(self.input_dims):

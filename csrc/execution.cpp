@@ -1,0 +1,220 @@
+// Running a program: the memory of each concurrent run, its steps in order, and images apart.
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+#include <utility>
+
+#include "program.h"
+
+namespace tesela {
+
+// Memory and resolved addresses of one run at a time.
+struct Program::Context {
+  const Backend& backend;
+  char* arena;
+  size_t arena_bytes;
+  char* scratch = nullptr;
+  size_t scratch_bytes = 0;
+  std::vector<Operand> operands;                            // of every tensor
+  std::vector<std::vector<Operand>> inputs, outputs;        // of every step
+  std::vector<Operand> given, asked;                        // the program's inputs and outputs
+  std::vector<std::vector<std::unique_ptr<Context>>> each;  // of every step: of its program for one image, per worker
+
+  explicit Context(const Program& program)
+      : backend(program.backend_),
+        arena(static_cast<char*>(backend.allocate(std::max(program.arena_bytes_, alignment)))),
+        arena_bytes(std::max(program.arena_bytes_, alignment)),
+        operands(program.tensors_.size()),
+        given(program.inputs_.size()),
+        asked(program.outputs_.size()),
+        each(program.steps_.size()) {
+    for (const Step& step : program.steps_) {
+      inputs.emplace_back(step.inputs.size());
+      outputs.emplace_back(step.outputs.size());
+    }
+  }
+  ~Context() {
+    backend.release(arena, arena_bytes);
+    if (scratch) backend.release(scratch, scratch_bytes);
+  }
+  // Makes room for so many threads.
+  void reserve(const Program& program, int threads) {
+    const size_t bytes = program.scratch_bytes_ * static_cast<size_t>(threads);
+    if (bytes > scratch_bytes) {
+      if (scratch) backend.release(scratch, scratch_bytes);
+      scratch = nullptr, scratch_bytes = 0;
+      scratch = static_cast<char*>(backend.allocate(bytes));
+      scratch_bytes = bytes;
+    }
+    for (size_t s = 0; s < each.size(); ++s) {
+      const Program* one = program.steps_[s].each.get();
+      if (one == nullptr) continue;
+      while (each[s].size() < static_cast<size_t>(threads)) {
+        each[s].push_back(std::make_unique<Context>(*one));
+        each[s].back()->reserve(*one, 1);
+      }
+      each[s][0]->reserve(*one, threads);  // for images that all threads share
+    }
+  }
+};
+
+Program::Program(const Backend& backend, Accuracy accuracy) : backend_(backend), accuracy_(accuracy) {}
+Program::~Program() = default;
+
+Program::Context* Program::acquire(int threads) {
+  Context* context = nullptr;
+  {
+    std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      context = idle_.back();
+      idle_.pop_back();
+    }
+  }
+  if (context == nullptr) {
+    auto created = std::make_unique<Context>(*this);
+    context = created.get();
+    std::lock_guard lock(mutex_);
+    contexts_.push_back(std::move(created));
+    idle_.reserve(contexts_.size());
+  }
+  try {
+    context->reserve(*this, threads);
+  } catch (...) {
+    release(context);
+    throw;
+  }
+  return context;
+}
+
+void Program::release(Context* context) {
+  std::lock_guard lock(mutex_);
+  idle_.push_back(context);
+}
+
+void Program::execute(Context& context, Team& team, double* seconds) {
+  using clock = std::chrono::steady_clock;
+  Execution execution;
+  execution.team = &team;
+  execution.scratch = context.scratch;
+  execution.scratch_stride = scratch_bytes_;
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    const auto start = seconds ? clock::now() : clock::time_point();
+    if (steps_[s].each) {
+      execute_each_image(context, s, team, seconds);
+      if (seconds) seconds += steps_[s].each->step_count();
+      continue;
+    }
+    steps_[s].plan->run(context.inputs[s].data(), context.outputs[s].data(), execution);
+    if (seconds) {
+      backend_.wait(execution.stream);
+      *seconds++ += std::chrono::duration<double>(clock::now() - start).count();
+    }
+  }
+}
+
+// Every thread takes one image after the other; those left when no full round remains are shared by all.
+void Program::execute_each_image(Context& context, size_t s, Team& team, double* seconds) {
+  Program& each = *steps_[s].each;
+  const int64_t images = spec(steps_[s].inputs[0]).dims[0], apart = images / team.size() * team.size();
+  const auto of_image = [&](const std::vector<TensorId>& ids, const std::vector<Operand>& whole, int64_t image,
+                            std::vector<Operand>& to) {
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const TensorSpec& all = spec(ids[i]);
+      const int64_t stride = all.layout == Layout::blocked ? whole[i].image_stride : all.elements() / images;
+      to[i] = {whole[i].as<char>() + image * stride * static_cast<int64_t>(bytes_of(all.dtype)), whole[i].image_stride};
+    }
+  };
+  const auto run = [&](int64_t image, int worker, Team& by, double* spent) {
+    Context& own = *context.each[s][static_cast<size_t>(worker)];
+    of_image(steps_[s].inputs, context.inputs[s], image, own.given);
+    of_image(steps_[s].outputs, context.outputs[s], image, own.asked);
+    each.bind(own);
+    each.execute(own, by, spent);
+  };
+  const size_t count = each.step_count();
+  std::vector<double> spent(seconds ? count * static_cast<size_t>(team.size()) : 0);  // by each worker
+  team.run(apart, [&](int64_t image, int worker) {
+    Team alone(1);
+    run(image, worker, alone, seconds ? spent.data() + static_cast<size_t>(worker) * count : nullptr);
+  });
+  for (size_t i = 0; i < spent.size(); ++i) seconds[i % count] += spent[i] / team.size();
+  for (int64_t image = apart; image < images; ++image) run(image, 0, team, seconds);
+}
+
+// Resolves the operands of every step, given those of the program.
+void Program::bind(Context& context) const {
+  const bool in_place = backend_.memory_is_host();
+  for (size_t id = 0; id < tensors_.size(); ++id) {
+    const Tensor& tensor = tensors_[id];
+    int64_t elements = 0;
+    TensorId at = static_cast<TensorId>(id);
+    for (; tensors_[at].storage != at; at = tensors_[at].storage) elements += tensors_[at].element_offset;
+    const Tensor& storage = tensors_[at];
+    char* base = context.arena + storage.arena_offset;
+    if (storage.home == Home::constant) base = static_cast<char*>(constants_[storage.index]->data);
+    if (in_place && storage.home == Home::input) base = context.given[storage.index].as<char>();
+    if (in_place && storage.home == Home::output) base = context.asked[storage.index].as<char>();
+    context.operands[id] = {base + elements * static_cast<int64_t>(bytes_of(tensor.spec.dtype)),
+                            tensor.spec.image_stride};
+  }
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    for (size_t i = 0; i < steps_[s].inputs.size(); ++i) context.inputs[s][i] = context.operands[steps_[s].inputs[i]];
+    for (size_t i = 0; i < steps_[s].outputs.size(); ++i)
+      context.outputs[s][i] = context.operands[steps_[s].outputs[i]];
+  }
+}
+
+void Program::run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads) {
+  repeat(inputs, outputs, threads, 1, nullptr);
+}
+
+std::vector<StepReport> Program::profile(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
+                                         int threads, int repeats) {
+  std::vector<double> seconds(step_count(), std::numeric_limits<double>::infinity());
+  repeat(inputs, outputs, threads, repeats, &seconds);
+  std::vector<StepReport> reports = steps();
+  for (size_t s = 0; s < reports.size(); ++s) reports[s].seconds = seconds[s];
+  return reports;
+}
+
+// least: of each step, over the repeats.
+void Program::repeat(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads,
+                     int repeats, std::vector<double>* least) {
+  if (!finished_) throw std::logic_error("program: run() before finish()");
+  if (inputs.size() != inputs_.size() || outputs.size() != outputs_.size()) {
+    throw ShapeError("program: expected " + std::to_string(inputs_.size()) + " inputs and " +
+                     std::to_string(outputs_.size()) + " outputs, got " + std::to_string(inputs.size()) + " and " +
+                     std::to_string(outputs.size()));
+  }
+  struct Lease {
+    Program& program;
+    Context* context;
+    ~Lease() { program.release(context); }
+  } lease{*this, acquire(threads)};
+  Context& context = *lease.context;
+  for (size_t i = 0; i < inputs.size(); ++i) context.given[i] = {const_cast<void*>(inputs[i]), 0};
+  for (size_t i = 0; i < outputs.size(); ++i) context.asked[i] = {outputs[i], 0};
+  bind(context);
+  const bool in_place = backend_.memory_is_host();
+  const auto operand = [&](TensorId id) { return context.operands[id].data; };
+  for (size_t i = 0; i < inputs.size() && !in_place; ++i) {
+    backend_.upload(operand(inputs_[i]), inputs[i], spec(inputs_[i]).bytes(), nullptr);
+  }
+  for (int i = 0; i < repeats; ++i) {
+    Team team(threads);
+    if (least == nullptr) {
+      execute(context, team, nullptr);
+      continue;
+    }
+    std::vector<double> seconds(least->size());
+    execute(context, team, seconds.data());
+    for (size_t s = 0; s < seconds.size(); ++s) (*least)[s] = std::min((*least)[s], seconds[s]);
+  }
+  for (size_t i = 0; i < outputs.size() && !in_place; ++i) {
+    backend_.download(outputs[i], operand(outputs_[i]), spec(outputs_[i]).bytes(), nullptr);
+  }
+  backend_.wait(nullptr);
+}
+
+}  // namespace tesela
