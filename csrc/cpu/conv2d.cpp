@@ -99,7 +99,9 @@ std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, c
     for (const ChannelRun& run : runs) {
       Contraction problem{};
       problem.w = to;
-      problem.k = static_cast<int64_t>(phase.taps.size()) * run.ic_blocks * 16;
+      // A packed slice is whole blocks, lanes without a channel included; read in place, those are left out.
+      const int64_t inputs = pointwise ? std::min(run.ic_blocks * 16, s.IC - run.ic_block * 16) : run.ic_blocks * 16;
+      problem.k = static_cast<int64_t>(phase.taps.size()) * inputs;
       problem.panel_stride = problem.k * 16;
       problem.panel = run.panel, problem.panels = run.panels;
       problem.ic_block = run.ic_block, problem.ic_blocks = run.ic_blocks;
@@ -108,7 +110,7 @@ std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, c
       problem.rows_h = phase.rows_h, problem.rows_w = phase.rows_w;
       problem.offset_h = phase.offset_h, problem.offset_w = phase.offset_w;
       for (int64_t panel = run.panel; panel < run.panel + run.panels; ++panel, to += problem.panel_stride) {
-        pack_panel(to, r, phase.taps, run.ic_block * 16, run.ic_blocks * 16, panel);
+        pack_panel(to, r, phase.taps, run.ic_block * 16, inputs, panel);
       }
       const int64_t plane = phase.rows_h * phase.rows_w, rows = s.N * plane;
       const int64_t task_rows = rows_per_task(rows, problem_count, threads);
