@@ -9,13 +9,14 @@ int64_t rows_per_task(int64_t rows, int64_t problems, int64_t threads) {
   return std::clamp(even, std::min(4 * tile, max_task_rows), max_task_rows);
 }
 
+int64_t panel_parts(int64_t row_tasks, int64_t panels, int64_t threads) {
+  const int64_t wanted = threads > 1 ? 2 * threads : 1;
+  return std::clamp<int64_t>(wanted / std::max<int64_t>(row_tasks, 1), 1, std::max<int64_t>(panels / 4, 1));
+}
+
 void append_tasks(std::vector<ContractionTask>& tasks, int32_t problem, int64_t rows, int64_t unit, int64_t task_rows,
-                  int64_t panels, int64_t threads) {
-  const int64_t per_unit = ceil_div(unit, task_rows), units = ceil_div(rows, unit);
-  // Too few rows for all threads: share out the panels too. Each task then packs the rows for itself.
-  const int64_t wanted = 2 * threads;
-  const int64_t parts =
-      std::clamp<int64_t>(wanted / std::max<int64_t>(units * per_unit, 1), 1, std::max<int64_t>(panels / 4, 1));
+                  int64_t panels, int64_t parts) {
+  const int64_t units = ceil_div(rows, unit);
   for (int64_t part = 0; part < parts; ++part) {
     for (int64_t u = 0; u < units; ++u) {
       const int64_t size = std::min(unit, rows - u * unit), cuts = ceil_div(size, task_rows);

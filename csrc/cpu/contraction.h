@@ -28,9 +28,12 @@ inline constexpr int64_t max_task_rows = 192;
 // late by much, but tall ones: each task reads all its weights again.
 int64_t rows_per_task(int64_t rows, int64_t problems, int64_t threads);
 
-// Cuts `rows` (in stretches of `unit`, which no task may cross) x panels into tasks.
+// Into how many parts to share out the panels when there are so few tasks of rows: each part packs its rows again.
+int64_t panel_parts(int64_t row_tasks, int64_t panels, int64_t threads);
+
+// Cuts `rows` (in stretches of `unit`, which no task may cross) x `parts` of the panels into tasks.
 void append_tasks(std::vector<ContractionTask>& tasks, int32_t problem, int64_t rows, int64_t unit, int64_t task_rows,
-                  int64_t panels, int64_t threads);
+                  int64_t panels, int64_t parts);
 
 // Scratch of one task: its rows' places and the packed slice.
 size_t contraction_scratch(int64_t task_rows, int64_t kc);

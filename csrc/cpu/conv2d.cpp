@@ -114,8 +114,10 @@ std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, c
       }
       const int64_t plane = phase.rows_h * phase.rows_w, rows = s.N * plane;
       const int64_t task_rows = rows_per_task(rows, problem_count, threads);
-      append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), rows, pointwise ? plane : rows, task_rows,
-                   run.panels, threads);
+      const int64_t unit = pointwise ? plane : rows;
+      const int64_t parts =
+          panel_parts(rows / std::max<int64_t>(unit, 1) * ceil_div(unit, task_rows), run.panels, threads);
+      append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), rows, unit, task_rows, run.panels, parts);
       data.problems.push_back(problem);
       longest = std::max(longest, std::min(rows, task_rows));
     }

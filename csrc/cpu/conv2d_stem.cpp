@@ -75,7 +75,8 @@ std::unique_ptr<Plan> plan_stem(const Conv2dRequest& r, const TensorSpec& x, con
   for (int64_t panel = 0; panel < problem.panels; ++panel) {
     pack_panel(data.weights.data() + panel * problem.panel_stride, r, taps, 0, s.IC, panel);
   }
-  append_tasks(data.tasks, 0, s.N * s.OH, s.OH, task_rows, problem.panels, num_threads());
+  append_tasks(data.tasks, 0, s.N * s.OH, s.OH, task_rows, problem.panels,
+               panel_parts(s.N * ceil_div(s.OH, task_rows), problem.panels, num_threads()));
   for (ContractionTask& task : data.tasks) task.row_begin *= s.OW, task.row_end *= s.OW;  // whole rows of pixels
   data.problems.push_back(problem);
   auto plan = plan_contraction("stem", args, std::move(data), kernels().conv2d_stem, has_residual);

@@ -107,6 +107,7 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, int m, const T
   const int64_t ics = s.IC / s.G, ocs = s.OC / s.G;
   float* to = data.weights.data();
   int64_t most_tiles = 0, most_blocks = 0;
+  const int64_t threads = num_threads();
   for (const Phase& phase : phases) {
     int32_t first_h = phase.taps[0].h, first_w = phase.taps[0].w;
     for (const Tap& tap : phase.taps) first_h = std::min(first_h, tap.h), first_w = std::min(first_w, tap.w);
@@ -137,12 +138,19 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, int m, const T
         }
       }
       // Transformed tiles of a task take about 300 KB, so that they and the sums of a panel stay in an L2 of 512 KB;
-      // whole register tiles of rows; enough tasks for all threads.
+      // whole register tiles of rows; if there are few tasks, as many for each thread.
       const int64_t rows = kernels().tile_rows, fitting = 300 * 1024 / (4 * points * problem.k);
-      const int64_t even = ceil_div(tiles * static_cast<int64_t>(phases.size()), 2 * num_threads());
-      const int64_t task_tiles = std::clamp(std::min(fitting, round_up(even, rows)) / rows * rows, 2 * rows, 8 * rows);
-      append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), tiles, tiles, task_tiles, run.panels,
-                   num_threads());
+      const int64_t most_rows = std::clamp(fitting / rows * rows, 2 * rows, 8 * rows);
+      const int64_t problem_count = static_cast<int64_t>(phases.size() * runs.size());
+      int64_t row_tasks = ceil_div(tiles, most_rows);
+      if (row_tasks * problem_count < 4 * threads && row_tasks * problem_count > 1) {
+        row_tasks = ceil_div(round_up(row_tasks * problem_count, threads), problem_count);
+      }
+      const int64_t task_tiles = ceil_div(tiles, row_tasks);
+      // Each part of the panels transforms its input again: only as many as occupy all threads.
+      const int64_t parts =
+          std::min(ceil_div(threads, row_tasks * problem_count), std::max<int64_t>(run.panels / 2, 1));
+      append_tasks(data.tasks, static_cast<int32_t>(data.problems.size()), tiles, tiles, task_tiles, run.panels, parts);
       data.problems.push_back(problem);
       most_tiles = std::max(most_tiles, std::min(task_tiles, tiles));
       most_blocks = std::max(most_blocks, run.ic_blocks);
