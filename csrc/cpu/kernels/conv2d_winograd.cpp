@@ -138,6 +138,11 @@ struct Task {
       for (int64_t block = 0; block < problem.ic_blocks; ++block, plane += args.x_plane_stride) {
         const float* x = plane + (h * args.IW + w) * 16;
         int64_t row_stride = args.IW * 16;
+        if (inside) {
+          for (int r = 0; r < n; ++r) {
+            for (int c = 0; c < m; ++c) __builtin_prefetch(x + r * row_stride + (n + c) * 16);
+          }
+        }
         if (!inside) {
           copy_patch(plane, h, w);
           x = patch;
