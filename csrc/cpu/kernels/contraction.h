@@ -27,12 +27,15 @@ using cpu::ContractionTask;
 
 // Register tiles. AVX2 has 16 registers: 6 rows x 2 vectors of accumulators, 2 of weights, 1 broadcast. AVX-512 has 32
 // and broadcasts from memory: 14 rows x 2 panels, 2 of weights. Short tiles take more panels, so that at least eight
-// independent sums hide the latency of a multiply-add.
+// independent sums hide the latency of a multiply-add; their sums, the weights and a broadcast (or the other way round)
+// still fit (tests/test_disassembly.py looks).
+inline constexpr int registers = lanes == 4 ? 16 : 2 * lanes;
 inline constexpr int max_rows = lanes == 16 ? 14 : lanes == 8 ? 6 : 3;
-inline constexpr int max_accumulators = lanes == 16 ? 28 : 12;
-constexpr int tile_panels(int rows) {
-  return rows * 4 * block_vectors <= max_accumulators ? 4 : rows * 2 * block_vectors <= max_accumulators ? 2 : 1;
+constexpr bool fits_registers(int rows, int panels) {
+  const int vectors = panels * block_vectors;
+  return rows * vectors + smaller(rows, vectors) + 1 <= registers;
 }
+constexpr int tile_panels(int rows) { return fits_registers(rows, 4) ? 4 : fits_registers(rows, 2) ? 2 : 1; }
 
 struct TileRow {  // where a row's results go, from the first panel's address
   int64_t y, residual;

@@ -7,7 +7,7 @@
 // A lane is an output channel. x is read in place: a depthwise input is in its lane already, and the i-th inputs of
 // groups of 2, 4, 8 (16 with AVX-512) are a permutation of the vector that they lie in.
 //
-// Three columns: up to 14 outputs of a row (8 with AVX2) are summed at once. Each input column is loaded, and permuted,
+// Three columns: up to 14 outputs of a row (8 with AVX2, 9 with stride 2) are summed at once. Each input column is loaded, and permuted,
 // once for the up to three outputs that it takes part in; three weights stay in registers. Other depthwise kernels load
 // an input for every product. A task is a few output rows of one panel of 16 channels.
 //
@@ -45,7 +45,8 @@ void run_in_place(const GroupedArgs& args, const GroupedPhase& phase, const Row&
 
 // ------------------------------------------------------------------------------------------------ three columns
 
-inline constexpr int most_outputs = lanes == 16 ? 14 : lanes == 8 ? 8 : 4;
+// More with stride 2, and GCC loads so many columns ahead that it spills them.
+constexpr int most_outputs(int64_t stride) { return lanes == 16 ? (stride == 1 ? 14 : 9) : lanes == 8 ? 8 : 4; }
 
 // Up to most_outputs neighbouring outputs of one vector of channels.
 struct Segment {
@@ -124,7 +125,7 @@ using SegmentFunction = void(const Segment&);
 
 template <int count, int stride, bool permuted>
 constexpr SegmentFunction* segment_or_null() {
-  if constexpr (count <= most_outputs) return sum_segment<count, stride, permuted>;
+  if constexpr (count <= most_outputs(stride)) return sum_segment<count, stride, permuted>;
   return nullptr;
 }
 
@@ -142,7 +143,7 @@ constexpr SegmentFunction* segments[2][2][14] = {{TESELA_SEGMENTS(1, false), TES
 
 // A row in segments whose widths differ by one at most. At most one column on either side lies in the padding.
 void sum_three_columns(const GroupedArgs& args, const GroupedPhase& phase, const Row& row, const int32_t* channels) {
-  const int64_t count = (phase.rows_w + most_outputs - 1) / most_outputs;
+  const int64_t most = most_outputs(args.stride_w), count = (phase.rows_w + most - 1) / most;
   const auto& functions = segments[args.stride_w - 1][channels != nullptr];
   for (int v = 0; v < block_vectors; ++v) {
     for (int64_t i = 0; i < count; ++i) {

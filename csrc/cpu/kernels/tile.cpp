@@ -24,13 +24,26 @@ TESELA_INLINE void load_panels(vfloat (&to)[NP * block_vectors], const float* fr
 template <int MR, int NP, int row_stride>
 TESELA_INLINE void multiply_add(vfloat (&acc)[MR][NP * block_vectors], const float* a, const float* w,
                                 int64_t panel_stride) {
-  vfloat b[NP * block_vectors];
-  load_panels<NP>(b, w, panel_stride);
-  TESELA_UNROLL(16)
-  for (int r = 0; r < MR; ++r) {
-    const vfloat value = set1(a[r * row_stride]);
+  constexpr int vectors = NP * block_vectors;
+  if constexpr (MR < vectors) {  // hold the fewer ones
+    vfloat value[MR];
     TESELA_UNROLL(16)
-    for (int v = 0; v < NP * block_vectors; ++v) acc[r][v] = fma(value, b[v], acc[r][v]);
+    for (int r = 0; r < MR; ++r) value[r] = set1(a[r * row_stride]);
+    TESELA_UNROLL(16)
+    for (int v = 0; v < vectors; ++v) {
+      const vfloat b = load(w + (v / block_vectors) * panel_stride + (v % block_vectors) * lanes);
+      TESELA_UNROLL(16)
+      for (int r = 0; r < MR; ++r) acc[r][v] = fma(value[r], b, acc[r][v]);
+    }
+  } else {
+    vfloat b[vectors];
+    load_panels<NP>(b, w, panel_stride);
+    TESELA_UNROLL(16)
+    for (int r = 0; r < MR; ++r) {
+      const vfloat value = set1(a[r * row_stride]);
+      TESELA_UNROLL(16)
+      for (int v = 0; v < vectors; ++v) acc[r][v] = fma(value, b[v], acc[r][v]);
+    }
   }
 }
 

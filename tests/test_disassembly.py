@@ -1,0 +1,68 @@
+"""What the compiler made of the register tile: no sum may leave its register in the loop over products."""
+
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parent.parent / "csrc/cpu/kernels/tile.cpp"
+COMPILER = shutil.which("g++")
+FLAGS = {
+    "avx2": ["-mavx2", "-mfma", "-mf16c"],
+    "avx512": ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"],
+}
+LOOPS = {"avx2": 20, "avx512": 80}  # at least so many loops over products are to be found
+
+pytestmark = pytest.mark.skipif(
+    COMPILER is None or platform.machine() != "x86_64" or not SOURCE.exists(), reason="needs g++ and sources, on x86-64"
+)
+
+
+def hot_loops(assembly: str) -> list[tuple[str, list[str]]]:
+    """Function and instructions of each backward jump's body that multiplies and adds and has no loop inside."""
+    lines, loops = assembly.splitlines(), []
+    function, labels = "", {}
+    for i, line in enumerate(lines):
+        if match := re.match(r"(_Z\w+):", line):
+            function, labels = match[1], {}
+        elif match := re.match(r"(\.L\w+):", line):
+            labels[match[1]] = i
+        elif (match := re.match(r"\s+j\w+\s+(\.L\w+)", line)) and match[1] in labels:
+            loops.append((function, labels[match[1]], i))
+    bodies = []
+    for function, begin, end in loops:
+        inside = any(begin < other < last < end for name, other, last in loops if name == function)
+        body = lines[begin:end]
+        if not inside and sum("vfmadd" in line for line in body) >= 4:
+            bodies.append((function, body))
+    return bodies
+
+
+def spilled(body: list[str]) -> list[str]:
+    return [line.strip() for line in body if re.search(r"\(%rsp", line) and re.search(r"%[yz]mm", line)]
+
+
+@pytest.mark.parametrize("target", FLAGS)
+def test_the_register_tile_stays_in_registers(target):
+    command = [COMPILER, "-O3", "-DNDEBUG", "-std=c++20", "-fPIC", f"-DTESELA_ISA={target}", f"-DTESELA_ISA_{target}=1"]
+    result = subprocess.run(
+        [*command, *FLAGS[target], "-S", "-o", "-", str(SOURCE)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    loops = [(name, body) for name, body in hot_loops(result.stdout) if "run_tile" in name]
+    assert len(loops) >= LOOPS[target]
+    found = {name: lines for name, body in loops if (lines := spilled(body))}
+    assert not found
+
+
+def test_a_spill_would_be_seen():
+    body = ["\tvfmadd213ps\t64(%rsp), %zmm0, %zmm4", "\tvmovaps\t%ymm0, 32(%rsp)", "\tmovq\t8(%rsp), %rax"]
+    loop = "\n".join(["_Z8run_tilev:", ".L2:", *body, *["\tvfmadd231ps\t%zmm1, %zmm0, %zmm4"] * 8, "\tjne\t.L2"])
+    ((name, lines),) = hot_loops(loop)
+    assert name == "_Z8run_tilev" and spilled(lines) == [line.strip() for line in body[:2]]
