@@ -67,16 +67,32 @@ extern TileFunction* const gathered_tiles[14][3];
 // Rows are cut into tiles whose heights differ by one at most: 49 rows are 4 x 6 + 5 x 5, not 8 x 6 + 1. No tile
 // crosses the end of a line.
 struct Cut {
-  int64_t rows, line, tiles_of_line, tiles;
-  Cut(int64_t count, int64_t line_rows)
-      : rows(count),
-        line(line_rows),
-        tiles_of_line((line_rows + max_rows - 1) / max_rows),
-        tiles(count / line_rows * tiles_of_line) {}
-  int64_t begin(int64_t tile) const {
-    return tile / tiles_of_line * line + line * (tile % tiles_of_line) / tiles_of_line;
+  int64_t rows, line;
+  int64_t taller;  // the first so many tiles of a line ...
+  int shortest;    // ... have one row more than this, the others as many
+
+  Cut(int64_t count, int64_t line_rows) : rows(count), line(line_rows) {
+    const int64_t tiles = (line + max_rows - 1) / max_rows;
+    taller = line % tiles;
+    shortest = static_cast<int>(line / tiles);
   }
-  int64_t tallest() const { return (line + tiles_of_line - 1) / tiles_of_line; }
+  int height(int64_t tile_of_line) const { return shortest + (tile_of_line < taller); }
+};
+
+// Goes over the tiles of a cut, in order; finding them costs no division.
+struct TileRows {
+  const Cut& cut;
+  int64_t begin = 0, line_end, tile_of_line = 0;
+  int height;
+
+  explicit TileRows(const Cut& c) : cut(c), line_end(c.line), height(c.height(0)) {}
+  bool valid() const { return begin < cut.rows; }
+  TESELA_INLINE void next() {
+    begin += height;
+    ++tile_of_line;
+    if (begin == line_end) line_end += cut.line, tile_of_line = 0;
+    height = cut.height(tile_of_line);
+  }
 };
 
 // Output pixel of a problem, counted over images, rows and columns. Finding one costs divisions; the next is an
@@ -116,7 +132,7 @@ TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& prob
   const int64_t count_rows = task.row_end - task.row_begin;
   const Cut cut(count_rows, Source::gathered ? problem.rows_w : count_rows);
   source.place(cut.rows, rows);
-  const int widest = tile_panels(static_cast<int>(cut.tallest()));
+  const int widest = tile_panels(cut.height(0));
   for (int64_t k = 0; k < problem.k || k == 0; k += args.kc) {
     const int64_t count = smaller(args.kc, problem.k - k);
     source.pack(cut, k, count);
@@ -124,28 +140,23 @@ TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& prob
       int width = smaller(widest, task.panel_end - panel);
       if (width == 3) width = 2;
       const int64_t output_panel = problem.panel + panel;
-      for (int64_t i = 0; i < cut.tiles; ++i) {
-        const int64_t row = cut.begin(i);
-        const int height = static_cast<int>(cut.begin(i + 1) - row);
-        Tile tile;
-        tile.a = source.a(row, k);
-        if constexpr (Source::gathered) {
-          tile.offsets = source.offsets(k);
-        } else {
-          tile.a_block_stride = source.block_stride(height);
-        }
-        tile.k = count;
-        tile.w = problem.w + panel * problem.panel_stride + k * 16;
-        tile.w_panel_stride = problem.panel_stride;
-        tile.y = io.y + output_panel * args.y_plane_stride;
-        tile.residual = io.residual ? io.residual + output_panel * args.y_plane_stride : nullptr;
-        tile.y_panel_stride = args.y_plane_stride;
-        tile.rows = rows + row;
-        tile.bias = args.bias ? args.bias + output_panel * 16 : nullptr;
-        tile.first = k == 0;
-        tile.last = k + count >= problem.k;
-        tile.lanes_in_last = output_panel + width == args.total_panels ? static_cast<int>(args.last_panel_lanes) : 16;
-        (Source::gathered ? gathered_tiles : packed_tiles)[height - 1][width / 2](args, tile);
+      Tile tile;
+      tile.k = count;
+      tile.w = problem.w + panel * problem.panel_stride + k * 16;
+      tile.w_panel_stride = problem.panel_stride;
+      tile.y = io.y + output_panel * args.y_plane_stride;
+      tile.residual = io.residual ? io.residual + output_panel * args.y_plane_stride : nullptr;
+      tile.y_panel_stride = args.y_plane_stride;
+      tile.bias = args.bias ? args.bias + output_panel * 16 : nullptr;
+      tile.first = k == 0;
+      tile.last = k + count >= problem.k;
+      tile.lanes_in_last = output_panel + width == args.total_panels ? static_cast<int>(args.last_panel_lanes) : 16;
+      if constexpr (Source::gathered) tile.offsets = source.offsets(k);
+      for (TileRows at(cut); at.valid(); at.next()) {
+        tile.a = source.a(at.begin, k);
+        tile.rows = rows + at.begin;
+        if constexpr (!Source::gathered) tile.a_block_stride = source.block_stride(at.height);
+        (Source::gathered ? gathered_tiles : packed_tiles)[at.height - 1][width / 2](args, tile);
       }
       panel += width;
     }

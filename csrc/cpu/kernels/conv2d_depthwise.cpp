@@ -7,9 +7,9 @@
 // A lane is an output channel. x is read in place: a depthwise input is in its lane already, and the i-th inputs of
 // groups of 2, 4, 8 (16 with AVX-512) are a permutation of the vector that they lie in.
 //
-// Three columns: up to 14 outputs of a row (8 with AVX2, 9 with stride 2) are summed at once. Each input column is loaded, and permuted,
-// once for the up to three outputs that it takes part in; three weights stay in registers. Other depthwise kernels load
-// an input for every product. A task is a few output rows of one panel of 16 channels.
+// Three columns: up to 14 outputs of a row (8 with AVX2, 9 with stride 2) are summed at once. Each input column is
+// loaded, and permuted, once for the up to three outputs that it takes part in; three weights stay in registers. Other
+// depthwise kernels load an input for every product. A task is a few output rows of one panel of 16 channels.
 //
 // Measured: no record yet; docs/performance.md.
 

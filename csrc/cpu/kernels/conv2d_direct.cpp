@@ -30,9 +30,9 @@ struct Direct {
   void pack(const Cut& cut, int64_t k, int64_t count) {
     slice = count;
     Pixel next(problem, row_begin);
-    for (int64_t tile = 0; tile < cut.tiles; ++tile) {
-      const int64_t begin = cut.begin(tile);
-      const int height = static_cast<int>(cut.begin(tile + 1) - begin);
+    for (TileRows tile(cut); tile.valid(); tile.next()) {
+      const int64_t begin = tile.begin;
+      const int height = tile.height;
       const float* images[max_rows];  // of each row: its image, and the input pixel under its first tap
       int64_t hs[max_rows], ws[max_rows];
       for (int r = 0; r < height; ++r, next.advance(problem)) {

@@ -186,11 +186,10 @@ struct Task {
       tile.y_panel_stride = points * tiles * 16;
       tile.first = tile.last = true;
       tile.lanes_in_last = 16;
-      for (int64_t i = 0; i < cut.tiles; ++i) {
-        const int64_t row = cut.begin(i);
-        tile.a = v + (point * problem.ic_blocks * tiles + row) * 16;
-        tile.rows = rows + row;
-        packed_tiles[cut.begin(i + 1) - row - 1][width / 2](bare, tile);
+      for (TileRows at(cut); at.valid(); at.next()) {
+        tile.a = v + (point * problem.ic_blocks * tiles + at.begin) * 16;
+        tile.rows = rows + at.begin;
+        packed_tiles[at.height - 1][width / 2](bare, tile);
       }
     }
   }
@@ -247,7 +246,7 @@ struct Task {
     for (int64_t t = 0; t < tiles; ++t) rows[t] = {t * 16, 0};
     input_transform();
     const Cut cut(tiles, tiles);
-    const int widest = tile_panels(static_cast<int>((tiles + cut.tiles - 1) / cut.tiles));
+    const int widest = tile_panels(cut.height(0));
     for (int64_t panel = panel_begin; panel < panel_end;) {
       int width = static_cast<int>(smaller<int64_t>(widest, panel_end - panel));
       if (width == 3) width = 2;

@@ -30,9 +30,9 @@ struct Rows {
 
   void pack(const Cut& cut, int64_t k, int64_t count) {
     slice = (count + 15) / 16 * 16;
-    for (int64_t tile = 0; tile < cut.tiles; ++tile) {
-      const int64_t begin = cut.begin(tile);
-      const int height = static_cast<int>(cut.begin(tile + 1) - begin);
+    for (TileRows tile(cut); tile.valid(); tile.next()) {
+      const int64_t begin = tile.begin;
+      const int height = tile.height;
       float* to = packed + begin * slice;
       for (int64_t block = 0; block * 16 < count; ++block, to += height * 16) {
         const int valid = static_cast<int>(smaller<int64_t>(16, count - block * 16));

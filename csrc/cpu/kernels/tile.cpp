@@ -73,11 +73,16 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
   const bool partial = args.plain_output && t.lanes_in_last < 16;  // y has no room for the lanes of a blocked tensor
   if (t.first) {
     vfloat start[vectors];
-    if (t.bias) load_panels<NP>(start, t.bias, 16);
+    if (t.bias) {
+      load_panels<NP>(start, t.bias, 16);
+    } else {
+      TESELA_UNROLL(16)
+      for (int v = 0; v < vectors; ++v) start[v] = zero();
+    }
     TESELA_UNROLL(16)
     for (int r = 0; r < MR; ++r) {
       TESELA_UNROLL(16)
-      for (int v = 0; v < vectors; ++v) acc[r][v] = t.bias ? start[v] : zero();
+      for (int v = 0; v < vectors; ++v) acc[r][v] = start[v];
     }
   } else if (!partial) {
     TESELA_UNROLL(16)
@@ -111,33 +116,40 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
   }
 
   const Activation kind = args.activation.kind;
-  const bool simple = kind == Activation::none || kind == Activation::relu || kind == Activation::relu6;
+  const bool simple =
+      kind == Activation::none || kind == Activation::relu || (kind == Activation::relu6 && !t.residual);
   if (!partial && (!t.last || (simple && args.scale == 1.0f && args.residual_scale == 1.0f))) {
-    TESELA_UNROLL(16)
-    for (int r = 0; r < MR; ++r) {
-      float* y = t.y + t.rows[r].y;
-      if (t.last && t.residual) {
-        vfloat residual[vectors];
-        load_panels<NP>(residual, t.residual + t.rows[r].residual, t.y_panel_stride);
+    // Rows are finished one by one, so that the first are stored while the last are still summed; branches outside.
+    const auto finish = [&]<bool residual, bool relu, bool six>() {
+      TESELA_UNROLL(16)
+      for (int r = 0; r < MR; ++r) {
+        float* y = t.y + t.rows[r].y;
         TESELA_UNROLL(16)
-        for (int v = 0; v < vectors; ++v) acc[r][v] = acc[r][v] + residual[v];
+        for (int v = 0; v < vectors; ++v) {
+          const int64_t at = (v / block_vectors) * t.y_panel_stride + (v % block_vectors) * lanes;
+          vfloat value = acc[r][v];
+          if constexpr (residual) value = value + load(t.residual + t.rows[r].residual + at);
+          if constexpr (relu) value = max(zero(), value);  // in this order a NaN passes through
+          if constexpr (six) value = min(set1(6.0f), value);
+          store(y + at, value);
+        }
       }
-      if (t.last && kind != Activation::none) {
-        TESELA_UNROLL(16)
-        for (int v = 0; v < vectors; ++v) acc[r][v] = max(zero(), acc[r][v]);  // in this order a NaN passes through
-      }
-      if (t.last && kind == Activation::relu6) {
-        TESELA_UNROLL(16)
-        for (int v = 0; v < vectors; ++v) acc[r][v] = min(set1(6.0f), acc[r][v]);
-      }
-      if (t.last && t.lanes_in_last < 16) {
+    };
+    const bool relu = t.last && kind != Activation::none;
+    if (t.last && t.lanes_in_last < 16) {
+      TESELA_UNROLL(16)
+      for (int r = 0; r < MR; ++r) {
         for (int v = vectors - block_vectors; v < vectors; ++v) {
           acc[r][v] = keep_lanes(acc[r][v], t.lanes_in_last - v % block_vectors * lanes);
         }
       }
-      TESELA_UNROLL(16)
-      for (int v = 0; v < vectors; ++v)
-        store(y + (v / block_vectors) * t.y_panel_stride + (v % block_vectors) * lanes, acc[r][v]);
+    }
+    if (t.last && t.residual) {
+      relu ? finish.template operator()<true, true, false>() : finish.template operator()<true, false, false>();
+    } else if (t.last && kind == Activation::relu6) {
+      finish.template operator()<false, true, true>();
+    } else {
+      relu ? finish.template operator()<false, true, false>() : finish.template operator()<false, false, false>();
     }
   } else {
     for (int r = 0; r < MR; ++r) {
