@@ -24,7 +24,7 @@ the operations of direct convolution, so that transforms, which need fewer, can 
 """
 
 
-# Kernel file -> beginnings of the algorithm names that profile() shows for it.
+# Kernel file -> the algorithms that profile() shows for it, without the F(m, r) of Winograd's.
 KERNELS = {
     "conv2d_pointwise": ["pointwise"],
     "conv2d_direct": ["direct"],
@@ -72,10 +72,13 @@ def network_tables(record: dict) -> str:
             f"Ceilings measured with as many threads: {most['gflops']:.0f} GFLOP/s in matrix products in cache, "
             f"{most['read_gb_s']:.0f} GB/s read from memory.\n"
         )
-        absent = {
-            f"{name} on {race['network']}: {reason}" for race in races for name, reason in race["skipped"].items()
-        }
-        parts += [f"- not timed: {line}\n" for line in sorted(absent)]
+        absent: dict[tuple[str, str], list[str]] = {}
+        for race in races:
+            for name, reason in race["skipped"].items():
+                absent.setdefault((name, reason), []).append(race["network"])
+        for (name, reason), networks in sorted(absent.items()):
+            where = "any network" if len(networks) == len(races) else ", ".join(networks)
+            parts.append(f"- {name} was not timed on {where}: {reason}\n")
         parts.append("\n")
     return "".join(parts)
 
@@ -107,28 +110,28 @@ def layer_table(data: dict) -> str:
 
 
 def short_table(record: dict) -> str:
-    """For the README: the best other engine beside tesela."""
-    rows = []
-    for race in record["races"]:
-        others = {name: e["median_ms"] for name, e in race["engines"].items() if name != "tesela"}
-        best = min(others, key=others.get, default="")
-        other = f"{others[best]:.1f} ({best})" if others else ""
-        own = f"{race['engines']['tesela']['median_ms']:.1f}"
-        rows.append([race["network"], str(race["batch"]), str(race["threads"]), own, other, ratio(race)])
-    header = ["network", "batch", "threads", "tesela, ms", "best other, ms", "ratio"]
+    """For the README: tesela's time and the ratio, a row for each network."""
+    settings = sorted({setting(race) for race in record["races"]})
+    cells = {
+        (race["network"], setting(race)): f"{race['engines']['tesela']['median_ms']:.1f} ms, {ratio(race)}"
+        for race in record["races"]
+    }
+    names = list(dict.fromkeys(race["network"] for race in record["races"]))
+    rows = [[name, *(cells.get((name, one), "") for one in settings)] for name in names]
+    header = ["network", *(f"batch {batch}, threads: {threads}" for batch, threads in settings)]
     machine = record["machine"]
     return (
-        f"{markdown(header, rows)}\n{machine['cpu']}, {machine['cores']} cores, {record['date'][:10]}; float32, same "
-        "weights; more in [docs/performance.md](docs/performance.md).\n"
+        f"{markdown(header, rows)}\n{machine['cpu']}, {record['build']['isa']}, {machine['cores']} cores, "
+        f"{record['date'][:10]}; float32, same weights; more in [docs/performance.md](docs/performance.md).\n"
     )
 
 
 def measured_line(data: dict, record: dict, algorithms: Sequence[str]) -> str | None:
-    """How near the layers that ran on these algorithms (their names begin so) come to the ceiling."""
+    """How near the layers that ran on these algorithms come to the ceiling."""
     shares = [
         one["extra_info"]["percent_of_peak"]
         for one in data["benchmarks"]
-        if one["extra_info"].get("algorithm", "").startswith(tuple(algorithms))
+        if one["extra_info"].get("algorithm", "").split(" F(")[0] in algorithms
     ]
     if not shares:
         return None
