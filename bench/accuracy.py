@@ -1,0 +1,89 @@
+"""How far results are from float64, by algorithm and by network: python -m bench.accuracy, from the root.
+
+Writes bench/results/accuracy.json and the tables of docs/accuracy.md. Errors are the largest difference from reference/
+in float64, relative to the largest value of the result. "strict" sums every convolution directly in float32; "default"
+is what a network does unless asked otherwise.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tesela import Graph, Network, models, show_runtime
+
+ROOT = Path(__file__).parents[1]
+RECORD, PAGE = ROOT / "bench/results/accuracy.json", ROOT / "docs/accuracy.md"
+BEGIN, END = "<!-- accuracy -->\n", "<!-- /accuracy -->"
+
+# Layers that take each algorithm: (channels, size, outputs, kernel, attributes), an even share of positive values.
+LAYERS = {
+    "conv2d 1x1": (256, 14, 256, 1, {}),
+    "conv2d 3x3, 64 channels": (64, 28, 64, 3, {"padding": 1}),
+    "conv2d 3x3, 512 channels": (512, 28, 512, 3, {"padding": 1}),
+    "conv2d 3x3 on small maps": (512, 7, 512, 3, {"padding": 1}),
+    "conv2d 5x5": (96, 27, 256, 5, {"padding": 2, "groups": 2}),
+    "conv2d 7x7 stride 2": (3, 112, 64, 7, {"stride": 2, "padding": 3}),
+    "conv_transpose2d 4x4 stride 2": (128, 16, 64, 4, {"stride": 2, "padding": 1}),
+}
+NETWORKS = {  # and the size of a square image where the network's own would take float64 minutes
+    "lenet5": None, "alexnet": None, "resnet18": 128, "resnet50": 96, "googlenet": 96, "squeezenet1_1": 128,
+    "mobilenet_v2": 96, "vgg16": 64, "autoencoder": None, "dcgan_generator": None,
+}  # fmt: skip
+
+
+def error(result: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.max(np.abs(result - expected)) / np.max(np.abs(expected)))
+
+
+def measure(network: Network, shape: tuple[int, ...], **sizes) -> dict:
+    x = np.random.default_rng(0).standard_normal(shape, np.float32)
+    expected = network.reference(x)
+    row = {}
+    for accuracy in ("strict", "default"):
+        run = network.compile(len(x), accuracy=accuracy, **sizes)
+        algorithms = {step.algorithm for step in run.steps() if step.flops}
+        row[accuracy] = {"error": error(run(x), expected), "algorithms": sorted(algorithms)}
+    return row
+
+
+def layers() -> Iterator[tuple[str, dict]]:
+    for name, (channels, size, outputs, kernel, attributes) in LAYERS.items():
+        graph = Graph("layer")
+        build = graph.conv_transpose2d if name.startswith("conv_transpose2d") else graph.conv2d
+        graph.output(build("layer", graph.input("x", (channels, size, size)), outputs, kernel, **attributes))
+        yield name, measure(Network(graph), (1, channels, size, size))
+
+
+def networks() -> Iterator[tuple[str, dict]]:
+    for name, size in NETWORKS.items():
+        network = models.NETWORKS[name]()
+        (dims,) = network.graph.inputs.values()
+        if size:
+            yield name, measure(network, (1, dims[0], size, size), image_size=(size, size))
+        else:
+            yield name, measure(network, (1, *dims))
+
+
+def tables(record: dict) -> str:
+    lines = [f"On {record['isa']}.\n"]
+    lines += ["| layer | direct sums | error | by default | error |", "| --- | --- | ---: | --- | ---: |"]
+    for name, row in record["layers"].items():
+        cells = [f"{', '.join(row[a]['algorithms'])} | {row[a]['error']:.1e}" for a in ("strict", "default")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += ["", "| network | strict | default | ratio |", "| --- | ---: | ---: | ---: |"]
+    for name, row in record["networks"].items():
+        strict, default = row["strict"]["error"], row["default"]["error"]
+        lines.append(f"| {name} | {strict:.1e} | {default:.1e} | {default / strict:.1f} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    record = {"isa": show_runtime()["isa"], "layers": dict(layers()), "networks": dict(networks())}
+    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    PAGE.write_text(before + BEGIN + tables(record) + END + rest.split(END)[1], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
