@@ -18,7 +18,7 @@ from onnx import AttributeProto, NodeProto, TensorProto
 from .. import reference
 from ..graph import Graph, Parameter
 from ..operators import TABLE, Dims
-from . import tensors
+from . import schema, tensors
 from .model import Model, called
 
 TRANSLATORS: dict[str, Callable[..., Any]] = {}
@@ -140,6 +140,7 @@ class Translation:
         call = Call(node, self.model.opset, lambda tensor, name: tensors.read(tensor, None, self._left, name))
         self._layer = self._new_name(node.name or next(filter(None, node.output), node.op_type))
         first = len(self.graph.nodes)
+        schema.check(node, self.model.opset, what)
         try:
             results = translator(self, call, *(self.values[name] if name else None for name in node.input))
         except (TypeError, ValueError) as error:
@@ -236,6 +237,15 @@ class Translation:
             raise call.error(f"expected {what} known when the network is planned, got a computed value")
         return None if value is None else value.array
 
+    def integers(self, call: Call, what: str, value: Value | None) -> list[int] | None:
+        """The same for sizes and places: a list."""
+        array = self.known(call, what, value)
+        if array is None:
+            return None
+        if array.dtype.kind not in "iu" or array.ndim > 1:
+            raise call.error(f"expected {what} as a list of integers, got shape {array.shape} of {array.dtype}")
+        return array.reshape(-1).tolist()
+
     def fold(self, call: Call, function: Callable[..., Any], *values: Value) -> Value:
         """function(*arrays), for functions whose result is no larger than their arguments broadcast together."""
         if not all(value.known for value in values):
@@ -246,16 +256,25 @@ class Translation:
         except ValueError:
             dims = (sum(a.size for a in arrays),)
         self.reserve(dims, max((a.dtype for a in arrays), key=lambda d: d.itemsize, default=np.float32), call.what)
-        with np.errstate(all="ignore"):
-            return self.value(function(*arrays))
+        try:
+            with np.errstate(all="ignore"):
+                return self.value(function(*arrays))
+        except (TypeError, ValueError) as error:
+            if str(error).startswith(call.what):
+                raise
+            given = " and ".join(f"{a.shape} of {a.dtype}" for a in arrays)
+            raise call.error(f"expected operands that fit the operator and each other, got {given}") from None
 
     def either(self, call: Call, op: str, *values: Value, **attributes: Any) -> Value:
         """The operator `op`, by its reference where everything is known; its result is no larger than its operands."""
         if not all(value.known for value in values):
             return self(op, *values, **attributes)
+        operator = TABLE[op]
+        attributes = operator.attributes(**attributes)
+        operator.dims(attributes, **dict(zip(operator.tensors, (value.dims for value in values), strict=True)))
 
         def evaluate(*arrays: np.ndarray) -> np.ndarray:
-            result = np.asarray(getattr(reference, op)(*arrays, **TABLE[op].attributes(**attributes)))
+            result = np.asarray(getattr(reference, op)(*arrays, **attributes))
             return result.astype(np.float32) if result.dtype.kind == "f" else result
 
         return self.fold(call, evaluate, *values)

@@ -22,10 +22,6 @@ SAME = {
 }  # fmt: skip
 
 
-def _zero():
-    raise ValueError("division by zero")
-
-
 @translates(*SAME)
 def same(t: Translation, call: Call, *values: Value):
     return t.either(call, SAME[call.op_type], *values)
@@ -48,8 +44,7 @@ def power(t: Translation, call: Call, x: Value, y: Value):
 
 @translates("Mod")
 def modulo(t: Translation, call: Call, x: Value, y: Value):
-    if y.known and y.array.dtype.kind != "f" and not np.all(y.array):
-        _zero()
+    _check_divisor(call, y)
     return t.either(call, "fmod" if call.integer("fmod", 0) else "mod", x, y)
 
 
@@ -163,6 +158,8 @@ def _legacy(t: Translation, call: Call, x: Value, y: Value) -> Value:
 @translates("Add", "Mul", "Sub", "Div")
 def binary(t: Translation, call: Call, x: Value, y: Value):
     y = _legacy(t, call, x, y)
+    if call.op_type == "Div":
+        _check_divisor(call, y)
     if x.known and y.known:
         return t.fold(call, {"Add": np.add, "Mul": np.multiply, "Sub": np.subtract, "Div": _divide}[call.op_type], x, y)
     if call.op_type == "Sub" and y.known:
@@ -175,12 +172,15 @@ def binary(t: Translation, call: Call, x: Value, y: Value):
     return t("add" if call.op_type in ("Add", "Sub") else "mul", x, y)
 
 
+def _check_divisor(call: Call, y: Value) -> None:
+    if y.known and y.array.dtype.kind != "f" and not np.all(y.array):
+        raise call.error("division by zero")
+
+
 def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Of integers toward zero, as ONNX has it."""
     if x.dtype.kind == "f":
         return np.divide(x, y)
-    if not np.all(y):
-        _zero()
     quotient = np.abs(x) // np.abs(y)
     return np.where((x < 0) != (y < 0), -quotient, quotient).astype(x.dtype)
 

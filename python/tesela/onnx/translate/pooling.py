@@ -43,7 +43,7 @@ def max_unpool(t: Translation, call: Call, x: Value, indices: Value, shape: Valu
     kernel, stride, padding, _ = _window(call, x)
     if not indices.in_plane:
         raise call.error("expected the indices that MaxPool returned")
-    size = None if shape is None else tuple(int(d) for d in t.known(call, "output_shape", shape))
+    size = t.integers(call, "output_shape", shape)
     return t("max_unpool2d", x, Value(indices.dims, None, indices.name), kernel_size=kernel, stride=stride,
              padding=padding, output_size=size)  # fmt: skip
 
