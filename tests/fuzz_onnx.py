@@ -25,16 +25,18 @@ from collections.abc import Callable
 from pathlib import Path
 
 PATIENCE = 20.0  # seconds for one mutant
+START = 60.0  # seconds for a child to load what it needs
 SPARE = 2**30  # bytes of addresses beyond those of a child that has loaded its modules
 MOST_ALIKE = 3  # files kept of one kind
 
 
 def child(rng: random.Random, folder: Path, seconds: float, mutant: Callable, attempt: Callable) -> None:
-    """Tries mutants; a line of JSON on standard output for each."""
+    """Tries mutants; a line of JSON on standard output when it is ready, and one for each."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + SPARE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     current, end = folder / "current.onnx", time.monotonic() + seconds
+    print("{}", flush=True)
     while time.monotonic() < end:
         data = mutant(rng)
         current.write_bytes(data)
@@ -79,11 +81,14 @@ def fuzz(command: list[str], folder: Path, seconds: float, patience: float = PAT
         process = subprocess.Popen([*command, str(seed), f"{left}"], stdout=subprocess.PIPE)
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            # A child takes its time to load before the first.
-            while selector.select(patience + 30 * (not outcomes)):
+            ready = False
+            while selector.select(patience if ready else START):
                 line = process.stdout.readline()
                 if not line:
                     break
+                if not ready:
+                    ready = True
+                    continue
                 line = json.loads(line)
                 outcomes[line["outcome"]] += 1
                 if "detail" in line:
@@ -93,8 +98,8 @@ def fuzz(command: list[str], folder: Path, seconds: float, patience: float = PAT
                 outcomes["hang"] += 1
                 findings.keep("hang", f"longer than {patience} s")
         status = process.wait()
-        if status != 0 and not outcomes:
-            raise RuntimeError(f"the first child ended before its first mutant, exit status {status}")
+        if not ready:
+            raise RuntimeError(f"a child ended before its first mutant, exit status {status}")
         if status not in (0, -signal.SIGKILL):
             outcomes["crash"] += 1
             findings.keep("crash", signal.Signals(-status).name if status < 0 else f"exit status {status}")

@@ -13,8 +13,9 @@ def _schema(op_type: str, opset: int) -> defs.OpSchema | None:
     try:
         return defs.get_schema(op_type, opset, "")
     except defs.SchemaError:
-        every = [schema for schema in defs.get_all_schemas_with_history() if (schema.domain, schema.name) == ("", op_type)]
-        return min(every, key=lambda schema: schema.since_version, default=None)
+        every = defs.get_all_schemas_with_history()
+        same = (schema for schema in every if (schema.domain, schema.name) == ("", op_type))
+        return min(same, key=lambda schema: schema.since_version, default=None)
 
 
 def check(node: NodeProto, opset: int, what: str) -> None:
@@ -27,8 +28,8 @@ def check(node: NodeProto, opset: int, what: str) -> None:
         ("outputs", len(node.output), schema.min_output, schema.max_output),
     ):
         if not least <= given <= most:
-            expected = f"{least}" if least == most else f"{least} to {most}" if most < 2**31 - 1 else f"at least {least}"
-            raise ValueError(f"{what}: expected {expected} {kind}, got {given}")
+            text = f"{least} to {most}" if most < 2**31 - 1 else f"at least {least}"
+            raise ValueError(f"{what}: expected {least if least == most else text} {kind}, got {given}")
     for name, formal in zip(node.input, schema.inputs, strict=False):
         if not name and formal.option == defs.OpSchema.FormalParameterOption.Single:
             raise ValueError(f"{what}: expected the input {formal.name}, got none")

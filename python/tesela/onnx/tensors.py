@@ -33,6 +33,7 @@ _KINDS: dict[int, tuple[str, str, str]] = {
     TensorProto.UINT8: ("uint8", "|u1", "int32_data"),
     TensorProto.BOOL: ("bool", "|b1", "int32_data"),
 }
+MOST_ELEMENTS = 2**56
 MOST_DIMS = 32  # NumPy's limit was 32 for long; networks have 6
 
 
@@ -54,6 +55,8 @@ def element_count(dims: Sequence[int], what: str) -> int:
         raise ValueError(f"{what}: expected at most {MOST_DIMS} dimensions, got {len(dims)}")
     if any(d < 0 for d in dims):
         raise ValueError(f"{what}: expected sizes of at least 0, got {tuple(dims)}")
+    if math.prod(d for d in dims if d) > MOST_ELEMENTS:  # NumPy counts without the zeros too
+        raise ValueError(f"{what}: expected sizes whose product is at most 2^56, got {tuple(dims)}")
     return math.prod(dims)
 
 

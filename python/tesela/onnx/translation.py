@@ -17,7 +17,7 @@ from onnx import AttributeProto, NodeProto, TensorProto
 
 from .. import reference
 from ..graph import Graph, Parameter
-from ..operators import TABLE, Dims
+from ..operators import ANY, TABLE, Dims
 from . import schema, tensors
 from .model import Model, called
 
@@ -226,6 +226,8 @@ class Translation:
         array = np.ascontiguousarray(value.array).reshape(value.array.shape)
         if array.dtype.kind == "f":
             array = array.astype(np.float32, copy=False)
+        if array.dtype.name not in ANY:
+            raise ValueError(f"layer {self._layer!r}: expected {operand} of dtype {', '.join(ANY)}, got {array.dtype}")
         self.parameters.setdefault(name, array)
         return name, Parameter(array.shape, dtype=array.dtype.name)
 

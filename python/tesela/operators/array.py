@@ -32,6 +32,7 @@ def indexed(program, x: int, sizes, strides, *, base: int = 0, tables=None, fill
 
 class ArrayOperator(Operator):
     takes: ClassVar = {"x": ANY}
+    takes_empty = True
 
     def dtypes(self, a, **operands):
         self.expect_dtypes(**operands)
@@ -86,7 +87,8 @@ class Slice(ArrayOperator, name="slice"):
         dims = tuple(program.dims(x))
         ranges, strides = self._ranges(a, dims), strides_of(dims)
         base = sum(r.start * s for r, s in zip(ranges, strides, strict=True)) if all(map(len, ranges)) else 0
-        steps = [s * r.step for r, s in zip(ranges, strides, strict=True)]
+        # A step beyond the only element may be larger than any stride.
+        steps = [s * r.step if len(r) > 1 else 0 for r, s in zip(ranges, strides, strict=True)]
         return [indexed(program, x, map(len, ranges), steps, base=base)]
 
 

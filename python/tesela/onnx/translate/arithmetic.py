@@ -80,6 +80,8 @@ def selu(t: Translation, call: Call, x: Value):
 def celu(t: Translation, call: Call, x: Value):
     """max(0, x) + min(0, alpha (exp(x / alpha) - 1))"""
     alpha = call.number("alpha", 1.0)
+    if alpha == 0:
+        raise call.error("expected alpha other than 0")
     return _scaled(t, t("elu", _scaled(t, x, 1 / alpha), alpha=1.0), alpha)
 
 

@@ -97,7 +97,9 @@ def gemm(t: Translation, call: Call, a: Value, b: Value, c: Value | None = None)
         raise call.error(f"expected matrices, got {a.dims} and {b.dims}")
     columns = b.dims[0] if trans_b else b.dims[1]
     rows = a.dims[1] if trans_a else a.dims[0]
-    if c is not None and (len(c.dims) > 2 or any(n not in (1, m) for n, m in zip(c.dims[::-1], (columns, rows), strict=False))):
+    if c is not None and (
+        len(c.dims) > 2 or any(n not in (1, m) for n, m in zip(c.dims[::-1], (columns, rows), strict=False))
+    ):
         raise call.error(f"expected C to broadcast to {(rows, columns)}, got {c.dims}")
     row = c is None or (c.known and c.dims[:-1] in ((), (1,)))
     if b.known and not a.known and alpha == beta == 1.0 and not trans_a and row:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..translation import Call, Translation, Value, translates
 
 REDUCTIONS = {

@@ -94,7 +94,9 @@ def slice_(t: Translation, call: Call, x: Value, *operands: Value | None):
     axes = _axes(call, range(len(starts)) if axes is None else axes, len(x.dims))
     steps = [1] * len(starts) if steps is None else steps
     if not len(starts) == len(ends) == len(axes) == len(steps):
-        raise call.error(f"expected a start, an end, an axis and a step for each, got {starts}, {ends}, {axes}, {steps}")
+        raise call.error(
+            f"expected a start, an end, an axis and a step for each, got {starts}, {ends}, {axes}, {steps}"
+        )
     where = [slice(None)] * len(x.dims)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         n = x.dims[axis]
