@@ -98,6 +98,7 @@ def fuzz(command: list[str], folder: Path, seconds: float, patience: float = PAT
                 outcomes["hang"] += 1
                 findings.keep("hang", f"longer than {patience} s")
         status = process.wait()
+        process.stdout.close()
         if not ready:
             raise RuntimeError(f"a child ended before its first mutant, exit status {status}")
         if status not in (0, -signal.SIGKILL):

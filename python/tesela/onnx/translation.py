@@ -217,6 +217,9 @@ class Translation:
         array = np.asarray(value)
         return Value(array.shape, array)
 
+    def dtype(self, value: Value) -> str:
+        return value.array.dtype.name if value.known else self.graph.dtypes[value.name]
+
     def _computed(self, value: Value) -> str:
         """The name of a value of the graph, also for a known one: lists of tensors take no parameters."""
         return self("reshape", value, shape=value.dims).name if value.known else value.name

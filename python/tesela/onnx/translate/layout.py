@@ -93,7 +93,7 @@ def transpose(t: Translation, call: Call, x: Value):
 @translates("DepthToSpace")
 def depth_to_space(t: Translation, call: Call, x: Value):
     size, mode = call.integer("blocksize", 1), call.text("mode", "DCR")
-    if mode == "CRD":
+    if mode == "CRD" and t.dtype(x) == "float32":
         return t("pixel_shuffle", x, upscale_factor=size)
     return t("depth_to_space", x, block_size=size, mode=mode)
 
