@@ -72,7 +72,9 @@ class Call:
         return self._typed(name, AttributeProto.INT, "i", default)
 
     def number(self, name: str, default: float | None = None) -> Any:
-        return self._typed(name, AttributeProto.FLOAT, "f", default)
+        """The shortest decimal of the float32 in the file: the 1e-5 that an exporter began with, not 9.99999974e-6."""
+        value = self._typed(name, AttributeProto.FLOAT, "f", None)
+        return default if value is None else float(str(np.float32(value)))
 
     def integers(self, name: str, default: Sequence[int] | None = None) -> Any:
         value = self._typed(name, AttributeProto.INTS, "ints", default)

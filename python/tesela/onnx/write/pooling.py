@@ -11,7 +11,7 @@ from ... import reference
 from ...arguments import Padding
 from ...operators import Dims
 from ..writer import Writer, exports
-from .layout import pads, resampled
+from .layout import padded, pads, resampled
 
 
 def _explicit_padding(w: Writer, a: Mapping[str, Any], x: str) -> Padding:
