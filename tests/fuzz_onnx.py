@@ -48,6 +48,9 @@ def child(rng: random.Random, folder: Path, seconds: float, mutant: Callable, at
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             line = {"outcome": type(error).__name__, "detail": f"{error} ({Path(where.filename).name}:{where.name})"}
+        if "detail" in line:  # the parent files it under another name
+            line["file"] = f"{os.getpid()}-{time.monotonic_ns()}"
+            (folder / line["file"]).write_bytes(data)
         print(json.dumps(line), flush=True)
 
 
@@ -60,15 +63,16 @@ class Findings:
     def __init__(self, folder: Path):
         self.folder, self.kinds, self.examples = folder, Counter(), {}
 
-    def keep(self, outcome: str, detail: str) -> None:
-        """Files the current mutant."""
+    def keep(self, outcome: str, detail: str, file: str = "current.onnx") -> None:
+        """Files a mutant; without `file`, the one at which a child ended."""
         kind = alike(outcome, detail)
         self.kinds[kind] += 1
         self.examples.setdefault(kind, detail)
         if self.kinds[kind] <= MOST_ALIKE:
             number = list(self.kinds).index(kind)
             name = f"{outcome.lower()}-{os.getpid()}-{number}-{self.kinds[kind]}.onnx"
-            shutil.copyfile(self.folder / "current.onnx", self.folder / name)
+            shutil.copyfile(self.folder / file, self.folder / name)
+        (self.folder / file).unlink()
 
 
 def fuzz(command: list[str], folder: Path, seconds: float, patience: float = PATIENCE) -> tuple[Counter, Findings]:
@@ -78,10 +82,10 @@ def fuzz(command: list[str], folder: Path, seconds: float, patience: float = PAT
     seed, end = int(time.time()), time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         seed += 1
-        process = subprocess.Popen([*command, str(seed), f"{left}"], stdout=subprocess.PIPE)
+        process = subprocess.Popen([*command, str(seed), f"{left}"], stdout=subprocess.PIPE, bufsize=0)
+        ready = stuck = False
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            ready = False
             while selector.select(patience if ready else START):
                 line = process.stdout.readline()
                 if not line:
@@ -92,16 +96,18 @@ def fuzz(command: list[str], folder: Path, seconds: float, patience: float = PAT
                 line = json.loads(line)
                 outcomes[line["outcome"]] += 1
                 if "detail" in line:
-                    findings.keep(line["outcome"], line["detail"])
+                    findings.keep(**line)
             else:
+                stuck = True
                 process.kill()
+                process.wait()
                 outcomes["hang"] += 1
                 findings.keep("hang", f"longer than {patience} s")
         status = process.wait()
         process.stdout.close()
         if not ready:
             raise RuntimeError(f"a child ended before its first mutant, exit status {status}")
-        if status not in (0, -signal.SIGKILL):
+        if status != 0 and not stuck:
             outcomes["crash"] += 1
             findings.keep("crash", signal.Signals(-status).name if status < 0 else f"exit status {status}")
     (folder / "current.onnx").unlink(missing_ok=True)

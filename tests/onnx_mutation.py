@@ -40,6 +40,10 @@ def tensor(value, name, dtype=np.float32):
     return numpy_helper.from_array(np.asarray(value, dtype), name)
 
 
+def branch(nodes, output, *initializers):
+    return helper.make_graph(nodes, "branch", [], [helper.make_tensor_value_info(output, F, None)], list(initializers))
+
+
 WEIGHT = tensor(np.ones((2, 3, 3, 3)), "w")
 
 
@@ -96,6 +100,12 @@ BY_HAND = {
          node("Greater", ["c", "l"], ["d"]), node("Where", ["d", "c", "l"], ["e"]), node("Cast", ["e"], ["f"], to=6),
          node("Mod", ["f", "m"], ["g"]), node("Cast", ["g"], to=1)],
         initializers=[tensor(np.ones((3, 1, 1)), "p"), tensor(0.5, "l"), tensor(3, "m", np.int32)],
+    ),
+    "choosing": lambda: model(
+        [node("Size", ["x"], ["n"]), node("Less", ["n", "most"], ["small"]),
+         node("If", ["small"], then_branch=branch([node("Mul", ["x", "h"], ["t"])], "t", tensor(0.5, "h")),
+              else_branch=branch([node("Relu", ["x"], ["a"]), node("Sigmoid", ["a"], ["e"])], "e"))],
+        initializers=[tensor(1000, "most", np.int64)],
     ),
     "repeating": lambda: model([node("ConstantOfShape", ["s"], ["c"]), node("Expand", ["c", "e"], ["d"]),
                                 node("Tile", ["d", "t"], ["r"]), node("Add", ["x", "r"])],

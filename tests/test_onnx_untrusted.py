@@ -13,7 +13,7 @@ onnx = pytest.importorskip("onnx")
 import fuzz_onnx  # noqa: E402
 import onnx_mutation  # noqa: E402
 from onnx import TensorProto  # noqa: E402
-from onnx_mutation import WEIGHT, F, model, node, tensor  # noqa: E402
+from onnx_mutation import WEIGHT, F, branch, model, node, tensor  # noqa: E402
 
 SHAPE = tensor([2**40], "s", np.int64)
 
@@ -28,7 +28,7 @@ BAD = {
     "missing output": (model([node("Relu", ["x"], ["z"])]), "output 'y'"),
     "computed twice": (model([node("Relu", ["x"]), node("Elu", ["x"])]), "twice"),
     "unknown operator": (model([node("Nonsense", ["x"])]), "Nonsense"),
-    "loop": (model([node("Loop", ["", "", "x"])]), "control flow"),
+    "loop": (model([node("Loop", ["", "", "x"])]), "loops and sequences"),
     "old opset": (model([node("Relu", ["x"])], opset=3), "opset"),
     "kernel of 10^9": (model([node("MaxPool", ["x"], kernel_shape=[10**9, 10**9])]), "MaxPool"),
     "kernel and padding of 10^9": (
@@ -133,6 +133,16 @@ def test_a_step_beyond_the_end():
     np.testing.assert_array_equal(called(proto, np.arange(6, dtype=np.float32).reshape(2, 3)), [[1], [4]])
 
 
+def test_a_scalar_of_the_file_is_no_list():
+    """Gather with a scalar index drops the axis, and Unsqueeze brings it back."""
+    size = [node("Shape", ["x"], ["s"]), node("Gather", ["s", "i"], ["n"]), node("Unsqueeze", ["n", "a"], ["m"])]
+    nodes = [*size, node("Concat", ["m", "r"], ["t"], axis=0), node("Reshape", ["x", "t"])]
+    scalars = [tensor(0, "i", np.int64), tensor([0], "a", np.int64), tensor([-1], "r", np.int64)]
+    assert called(model(nodes, x=(2, 3, 4), initializers=scalars), np.ones((2, 3, 4), np.float32)).shape == (2, 12)
+    add = model([node("Add", ["x", "h"])], x=(), initializers=[tensor(0.5, "h")])
+    assert called(add, np.ones((), np.float32)).shape == ()
+
+
 def test_a_column_is_no_row():
     """C of Gemm with as many rows as columns."""
     c = np.arange(4, dtype=np.float32)
@@ -140,6 +150,54 @@ def test_a_column_is_no_row():
         [node("Gemm", ["x", "w", "c"])], x=(4, 2), initializers=[tensor(np.zeros((2, 4)), "w"), tensor(c[:, None], "c")]
     )
     np.testing.assert_array_equal(called(proto, np.ones((4, 2), np.float32)), np.broadcast_to(c[:, None], (4, 4)))
+
+
+def chosen(condition, then, otherwise):
+    nodes = [node("If", ["c"], then_branch=branch(*then), else_branch=branch(*otherwise))]
+    return model(nodes, x=(1, 2), initializers=[tensor(condition, "c", bool)])
+
+
+def test_a_branch_takes_the_place_of_its_node():
+    then = [node("Relu", ["x"], ["a"]), node("Add", ["a", "x"], ["t"])], "t"
+    x = np.array([[-1, 2]], np.float32)
+    for condition, expected in ((True, [[-1, 4]]), (False, [[-1, 2]])):
+        np.testing.assert_array_equal(called(chosen(condition, then, ([], "x")), x), expected)
+    # What a branch reads from outside is computed before, wherever the file has it.
+    then = branch([node("Neg", ["late"], ["t"])], "t")
+    nodes = [node("If", ["c"], ["b"], then_branch=then, else_branch=branch([], "x")),
+             node("Relu", ["x"], ["late"]), node("Add", ["b", "late"])]  # fmt: skip
+    proto = model(nodes, x=(1, 2), initializers=[tensor(True, "c", bool)])
+    np.testing.assert_array_equal(called(proto, x), [[0, 0]])
+
+
+@pytest.mark.parametrize("then, message", [
+    (([node("Relu", ["nothing"], ["t"])], "t"), "If.*nothing computes its input 'nothing'"),
+    (([], "nothing"), "If.*nothing computes its input 'nothing'"),
+    (([node("Relu", ["t"], ["t"])], "t"), "own result"),
+    (([node("Relu", ["x"], ["c"])], "c"), "computed twice"),
+    (([node("Loop", ["", "", "x"], ["t"])], "t"), "loops"),
+    (([], "t", TensorProto(name="t", dims=[2**40], data_type=F)), "If.*initializer 't'.*bytes"),
+    (([], "t", tensor(np.ones(2**22), "t")), "max_bytes|bytes"),
+])  # fmt: skip
+def test_branches_are_checked_like_models(then, message):
+    proto = chosen(True, then, ([], "x"))
+    with pytest.raises(ValueError, match=message):
+        ts.onnx.load(proto.SerializeToString(), max_bytes=2**20).compile()
+
+
+def test_a_branch_with_other_outputs():
+    proto = chosen(True, ([], "x"), ([], "x"))
+    del proto.graph.node[0].attribute[0].g.output[:]
+    del proto.graph.node[0].attribute[1].g.output[:]
+    with pytest.raises(ValueError, match=r"If.*expected a branch with 1 outputs, got 0"):
+        compiled(proto)
+
+
+def test_a_computed_condition_is_refused():
+    same = {"then_branch": branch([], "x"), "else_branch": branch([], "x")}
+    nodes = [node("Greater", ["x", "z"], ["c"]), node("If", ["c"], **same)]
+    with pytest.raises(ValueError, match=r"If.*the condition known when the network is planned"):
+        compiled(model(nodes, x=(1,), initializers=[tensor([0.0], "z")]))
 
 
 @pytest.mark.parametrize("raw", [b"", b"\0" * 11, b"\0" * 13])

@@ -39,7 +39,7 @@ class OnnxNetwork(Network):
             if name not in model.inputs:
                 raise ValueError(f"{model.name}: unknown input {name!r}; the model has {', '.join(model.inputs)}")
             self._fixed[name] = tuple(int(d) for d in dims)
-        self._parameters = {name: np.ascontiguousarray(array, np.float32)
+        self._parameters = {name: array.astype(np.float32, order="C", copy=False)
                            for name, array in model.initializers.items() if array.dtype.kind == "f"}  # fmt: skip
         self._plans: dict[Any, Translation] = {}
         self._by_value = {name for name, given in model.inputs.items() if given.dtype.kind != "f"}

@@ -83,7 +83,7 @@ def read(tensor: TensorProto, folder: Path | None, max_bytes: int, what: str) ->
         values = (values.astype(np.uint32) << 16).view(np.float32)
     if tensor.data_type == TensorProto.BOOL:
         values = values.view(np.uint8) != 0
-    return np.ascontiguousarray(values.astype(dtype, copy=False).reshape(dims))
+    return np.ascontiguousarray(values.astype(dtype, copy=False)).reshape(dims)
 
 
 def _one_by_one(data: Sequence[Any], stored: str, count: int, dims: tuple[int, ...], what: str) -> np.ndarray:

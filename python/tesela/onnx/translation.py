@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
 from .. import reference
 from ..graph import Graph, Parameter
 from ..operators import ANY, TABLE, Dims
 from . import schema, tensors
-from .model import Model, called
+from .model import Model, called, ordered
 
 TRANSLATORS: dict[str, Callable[..., Any]] = {}
 
@@ -86,6 +86,18 @@ class Call:
 
     def text(self, name: str, default: str) -> str:
         return self._typed(name, AttributeProto.STRING, "s", default.encode()).decode(errors="replace")
+
+    def with_integers(self, **attributes: Sequence[int]) -> Call:
+        """The same call with other lists of integers."""
+        node = NodeProto()
+        node.CopyFrom(self.node)
+        kept = [attribute for attribute in self.node.attribute if attribute.name not in attributes]
+        del node.attribute[:]
+        node.attribute.extend([*kept, *(helper.make_attribute(name, list(v)) for name, v in attributes.items())])
+        return Call(node, self.opset, self._read)
+
+    def graph(self, name: str) -> GraphProto:
+        return self._typed(name, AttributeProto.GRAPH, "g", None) or GraphProto()
 
     def tensor(self, name: str) -> np.ndarray | None:
         value = self._typed(name, AttributeProto.TENSOR, "t", None)
@@ -156,6 +168,22 @@ class Translation:
         if len(results) < len(node.output):
             raise ValueError(f"{what}: expected at most {len(results)} outputs, got {len(node.output)}")
         self.values.update((name, value) for name, value in zip(node.output, results, strict=False) if name)
+
+    def inlined(self, call: Call, graph: GraphProto) -> tuple[Value, ...]:
+        """The outputs of a graph in an attribute, translated in the place of its node. It sees what that node sees."""
+        outside, layer = dict(self.values), self._layer
+        for tensor in graph.initializer:
+            array = tensors.read(tensor, None, self._left, f"{call.what}: initializer {tensor.name!r}")
+            self.reserve(array.shape, array.dtype, call.what)
+            self.values[tensor.name] = Value(array.shape, array)
+        for node in ordered(graph, self.values):
+            self._node(node)
+        missing = [value.name for value in graph.output if value.name not in self.values]
+        if missing:
+            raise call.error(f"nothing computes the output {missing[0]!r} of its graph")
+        results = tuple(self.values[value.name] for value in graph.output)
+        self.values, self._layer = outside, layer
+        return results
 
     def _new_name(self, name: str) -> str:
         unique, count = name, 1

@@ -143,8 +143,18 @@ def range_(t: Translation, call: Call, start: Value, limit: Value, delta: Value)
     return t.value((low + np.arange(count) * step).astype(start.array.dtype))
 
 
-@translates(
-    "If", "Loop", "Scan", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SplitToSequence"
-)
+@translates("If")
+def if_(t: Translation, call: Call, condition: Value):
+    """Of a condition that is known: the branch takes the place of the node."""
+    chosen = np.ravel(t.known(call, "the condition", condition))
+    if chosen.size != 1:
+        raise call.error(f"expected one condition, got shape {condition.dims}")
+    results = t.inlined(call, call.graph("then_branch" if chosen[0] else "else_branch"))
+    if len(results) != call.outputs:
+        raise call.error(f"expected a branch with {call.outputs} outputs, got {len(results)}")
+    return results
+
+
+@translates("Loop", "Scan", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SplitToSequence")
 def control_flow(t: Translation, call: Call, *values: Value | None):
-    raise call.error(f"control flow and sequences are not supported, got {call.op_type}")
+    raise call.error(f"loops and sequences are not supported, got {call.op_type}")
