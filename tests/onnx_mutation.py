@@ -318,7 +318,7 @@ FOREIGN = re.compile(
     r"has no attribute|keyword|subscriptable|too big|math domain|invalid literal|cannot convert|convertible|"
     r"not support(ed)? for|operands could|remapped|concatenat|must match|need at least|iterable|not callable|can't|"
     r"MemoryError|bad_alloc|incompatible function|invoked with|truth value|NaN to|infinity to|int too|list index|"
-    r"array split|alignment|std::"
+    r"array split|alignment|std::|Python scalar"
 )
 
 

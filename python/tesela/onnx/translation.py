@@ -272,6 +272,13 @@ class Translation:
             raise call.error(f"expected {what} known when the network is planned, got a computed value")
         return None if value is None else value.array
 
+    def scalar(self, call: Call, what: str, value: Value | None, default: float | None = None) -> Any:
+        """The same for one number."""
+        array = self.known(call, what, value)
+        if array is not None and array.size != 1:
+            raise call.error(f"expected {what} as one number, got shape {array.shape}")
+        return default if array is None else array.item()
+
     def integers(self, call: Call, what: str, value: Value | None) -> list[int] | None:
         """The same for sizes and places: a list."""
         array = self.known(call, what, value)

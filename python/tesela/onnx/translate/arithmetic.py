@@ -134,15 +134,14 @@ def clip(t: Translation, call: Call, x: Value, low: Value | None = None, high: V
     if call.opset < 11:
         limits = call.number("min", -math.inf), call.number("max", math.inf)
     else:
-        arrays = t.known(call, "min", low), t.known(call, "max", high)
-        limits = tuple(d if a is None else a.item() for a, d in zip(arrays, (-math.inf, math.inf), strict=True))
+        limits = t.scalar(call, "min", low, -math.inf), t.scalar(call, "max", high, math.inf)
     if x.known:
         return t.fold(call, lambda v: np.clip(v, *(None if math.isinf(a) else a for a in limits)), x)
     op = {(0.0, math.inf): "relu", (0.0, 6.0): "relu6"}.get(limits)
     if op is not None:
         return t(op, x)
     for op, limit in zip(("maximum", "minimum"), limits, strict=True):
-        x = x if math.isinf(limit) else t(op, x, np.float32(limit))
+        x = x if math.isinf(limit) else t(op, x, np.array(limit, t.dtype(x)))
     return x
 
 

@@ -139,9 +139,9 @@ def pad(t: Translation, call: Call, x: Value, pads: Value | None = None, value: 
     mode = call.text("mode", "constant")
     if mode not in modes:
         raise call.error(f"unknown mode {mode!r}")
-    fill = t.known(call, "the value", value)
-    fill = call.number("value", 0.0) if fill is None else float(fill.item())
-    if rank == 4 and not any(map(any, padding[:2])):
+    fill = float(t.scalar(call, "the value", value, call.number("value", 0.0)))
+    cropped = any(p < 0 for side in padding for p in side)
+    if rank == 4 and not cropped and t.dtype(x) == "float32" and not any(map(any, padding[:2])):
         return t("pad", x, padding=tuple(padding[2:]), mode=modes[mode], value=fill)
     return t("pad_axes", x, padding=tuple(padding), mode=mode, value=fill)
 

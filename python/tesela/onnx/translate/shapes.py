@@ -134,8 +134,7 @@ def repeat(t: Translation, call: Call, x: Value, by: Value):
 
 @translates("Range")
 def range_(t: Translation, call: Call, start: Value, limit: Value, delta: Value):
-    low, high, step = (t.known(call, what, v).item() for what, v in
-                       (("start", start), ("limit", limit), ("delta", delta)))  # fmt: skip
+    low, high, step = (t.scalar(call, *operand) for operand in (("start", start), ("limit", limit), ("delta", delta)))
     if step == 0 or not all(map(math.isfinite, (low, high, step))):
         raise call.error(f"expected finite numbers and a delta other than 0, got {low}, {high}, {step}")
     count = max(0, math.ceil((high - low) / step))
@@ -146,10 +145,8 @@ def range_(t: Translation, call: Call, start: Value, limit: Value, delta: Value)
 @translates("If")
 def if_(t: Translation, call: Call, condition: Value):
     """Of a condition that is known: the branch takes the place of the node."""
-    chosen = np.ravel(t.known(call, "the condition", condition))
-    if chosen.size != 1:
-        raise call.error(f"expected one condition, got shape {condition.dims}")
-    results = t.inlined(call, call.graph("then_branch" if chosen[0] else "else_branch"))
+    chosen = "then_branch" if t.scalar(call, "the condition", condition) else "else_branch"
+    results = t.inlined(call, call.graph(chosen))
     if len(results) != call.outputs:
         raise call.error(f"expected a branch with {call.outputs} outputs, got {len(results)}")
     return results
