@@ -123,7 +123,7 @@ ABSURD = [
     (of("Conv", np.ones((2, 5, 3, 3))), "5 input channels"),
     (of("Conv", np.ones((2, 3, 3, 3), int)), "weight of dtype float32, got int64"),
     (of("Conv", KERNEL, [1.0]), r"bias of shape \(2,\), got \(1,\)"),
-    (of("Conv", np.ones((0, 3, 3, 3))), "weight with at least one element"),
+    (of("Conv", np.ones((0, 3, 3, 3))), "at least one channel"),
     (of("ConvTranspose", BACK, output_padding=[10**9, 0]), "output_padding"),
     (of("ConvTranspose", BACK, output_padding=[-1, 0]), "output_padding"),
     (of("ConvTranspose", BACK, output_shape=[10**9, 10**9]), "output_padding"),

@@ -45,11 +45,12 @@ class Operator:
 
     def checked_dims(self, attributes: dict[str, Any], **operands: Any) -> list[Dims]:
         """dims(), for operands that have as many elements as the operator needs."""
+        results = self.dims(attributes, **operands)
         for operand, given in operands.items():
             for size in given if isinstance(given, list) else [given]:
                 if 0 in size and not self.takes_empty:
                     raise ValueError(f"{self.name}: expected {operand} with at least one element, got shape {size}")
-        return self.dims(attributes, **operands)
+        return results
 
     def dtypes(self, attributes: dict[str, Any], **operands: Any) -> list[str]:
         """Checked dtypes of each result; operands are dtypes, or lists of them. Here: float32 makes float32."""
