@@ -326,24 +326,30 @@ class Unclear(Exception):
     """A model was refused, but not in words that help."""
 
 
+def _ran(data: bytes) -> str:
+    network = ts.onnx.load(data, max_bytes=MAX_BYTES)
+    inputs = network.model.inputs
+    sizes = network._declared(1)
+    if sum(math.prod(max(d, 1) for d in dims) for dims in sizes.values()) * 8 > MAX_BYTES:
+        network.compile()
+        return "compiled"
+    kinds = (np.float32 if given.dtype.kind == "f" else given.dtype for given in inputs.values())
+    arrays = [np.ones(dims, kind) for dims, kind in zip(sizes.values(), kinds, strict=True)]
+    compiled, rest = network._compiled_values(arrays, None)
+    if sum(step.flops for step in compiled.steps()) > MOST_FLOPS:
+        return "compiled"
+    compiled(*rest)
+    return "ran"
+
+
 def attempt(data: bytes) -> str:
     """ "ran", "compiled" or "refused"; whatever else comes of a mutant is an exception."""
     try:
-        network = ts.onnx.load(data, max_bytes=MAX_BYTES)
-        inputs = network.model.inputs
-        sizes = network._declared(1)
-        if sum(math.prod(max(d, 1) for d in dims) for dims in sizes.values()) * 8 > MAX_BYTES:
-            network.compile()
-            return "compiled"
-        kinds = (np.float32 if given.dtype.kind == "f" else given.dtype for given in inputs.values())
-        arrays = [np.ones(dims, kind) for dims, kind in zip(sizes.values(), kinds, strict=True)]
-        compiled, rest = network._compiled_values(arrays, None)
-        if sum(step.flops for step in compiled.steps()) > MOST_FLOPS:
-            return "compiled"
-        compiled(*rest)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return _ran(data)
     except ValueError as error:
         text = str(error)
         if not SUBJECT.match(text) or FOREIGN.search(text):
             raise Unclear(text) from error
         return "refused"
-    return "ran"

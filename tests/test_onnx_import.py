@@ -134,6 +134,13 @@ def test_a_scalar_of_the_file_is_no_list():
     assert called(add, np.ones((), np.float32)).shape == ()
 
 
+def test_the_least_double_is_a_mask():
+    proto = model(
+        [node("Add", ["x", "m"])], x=(2,), initializers=[tensor([0, np.finfo(np.float64).min], "m", np.float64)]
+    )
+    np.testing.assert_array_equal(called(proto, np.ones(2, np.float32)), [1, -np.inf])
+
+
 def test_a_column_is_no_row():
     """C of Gemm with as many rows as columns."""
     c = np.arange(4, dtype=np.float32)

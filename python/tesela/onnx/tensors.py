@@ -60,6 +60,12 @@ def element_count(dims: Sequence[int], what: str) -> int:
     return math.prod(dims)
 
 
+def as_float32(array: np.ndarray) -> np.ndarray:
+    """What float32 does not hold becomes infinite: masks are written as the least double."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, order="C", copy=False)
+
+
 def read(tensor: TensorProto, folder: Path | None, max_bytes: int, what: str) -> np.ndarray:
     """The elements of `tensor`; those that lie in another file are looked for in `folder`."""
     dims = tuple(tensor.dims)

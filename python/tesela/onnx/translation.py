@@ -258,7 +258,7 @@ class Translation:
         name = value.name if value.name is not None else self._new_name(f"{layer}.{operand}")
         array = np.ascontiguousarray(value.array).reshape(value.array.shape)
         if array.dtype.kind == "f":
-            array = array.astype(np.float32, copy=False)
+            array = tensors.as_float32(array)
         if array.dtype.name not in ANY:
             raise ValueError(f"layer {self._layer!r}: expected {operand} of dtype {', '.join(ANY)}, got {array.dtype}")
         self.parameters.setdefault(name, array)
@@ -317,7 +317,7 @@ class Translation:
 
         def evaluate(*arrays: np.ndarray) -> np.ndarray:
             result = np.asarray(getattr(reference, op)(*arrays, **attributes))
-            return result.astype(np.float32) if result.dtype.kind == "f" else result
+            return tensors.as_float32(result) if result.dtype.kind == "f" else result
 
         return self.fold(call, evaluate, *values)
 
