@@ -12,7 +12,6 @@ import json
 import os
 import random
 import re
-import resource
 import selectors
 import shutil
 import signal
@@ -32,6 +31,8 @@ MOST_ALIKE = 3  # files kept of one kind
 
 def child(rng: random.Random, folder: Path, seconds: float, mutant: Callable, attempt: Callable) -> None:
     """Tries mutants; a line of JSON on standard output when it is ready, and one for each."""
+    import resource  # as /proc, not on every system
+
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + SPARE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -118,6 +119,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--crashes", type=Path, default=Path("crashes"))
+    parser.add_argument("--models", type=Path, nargs="+", default=[], metavar="FILE", help="start from these as well")
     parser.add_argument("--replay", type=Path, nargs="+", metavar="FILE")
     parser.add_argument("--child", nargs=2, metavar=("SEED", "SECONDS"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -125,6 +127,7 @@ def main() -> int:
         from tests import onnx_mutation
     if options.child:
         rng = random.Random(int(options.child[0]))
+        onnx_mutation.FILES[:] = options.models
         child(rng, options.crashes, float(options.child[1]), onnx_mutation.mutant, onnx_mutation.attempt)
         return 0
     if options.replay:
@@ -135,7 +138,9 @@ def main() -> int:
                 print(path)
                 traceback.print_exc()
         return 0
-    command = [sys.executable, "-m", "tests.fuzz_onnx", "--crashes", str(options.crashes), "--child"]
+    command = [sys.executable, "-m", "tests.fuzz_onnx", "--crashes", str(options.crashes)]
+    command += ["--models", *map(str, options.models)] if options.models else []
+    command += ["--child"]
     outcomes, findings = fuzz(command, options.crashes, options.seconds)
     print(f"{outcomes.total()} mutants: " + ", ".join(f"{count} {name}" for name, count in outcomes.most_common()))
     for kind, count in findings.kinds.most_common():

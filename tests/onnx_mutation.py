@@ -22,6 +22,7 @@ from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 MAX_BYTES = 2**26
 MOST_FLOPS = 1e8  # what a mutant that compiles may need to be run as well
 F = TensorProto.FLOAT
+FILES: list[Path] = []  # models to start from as well, as often as from all others
 
 # --------------------------------------------------------------------------------------------------------------- starts
 
@@ -305,7 +306,8 @@ def change_model(rng: random.Random, data: bytes) -> bytes:
 
 
 def mutant(rng: random.Random) -> bytes:
-    data = start(rng.choice(names()))
+    of_file = FILES and rng.random() < 0.5
+    data = rng.choice(FILES).read_bytes() if of_file else start(rng.choice(names()))
     return change_bytes(rng, data) if rng.random() < 0.3 else change_model(rng, data)
 
 
