@@ -117,11 +117,14 @@ BY_HAND = {
 @functools.cache
 def _standard() -> dict[str, ModelProto]:
     """The standard's cases for single nodes that pass here, with all operands but the first as initializers."""
-    from onnx.backend.test import loader
-
+    try:
+        from onnx.backend.test import loader
+    except ModuleNotFoundError:  # Pillow, with which the suite draws its images
+        return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the suite's own making, when it computes what it expects
-        cases = {f"{case.name}_cpu": case for case in loader.load_model_tests(kind="node")}
+        loaded = [case for case in loader.load_model_tests(kind="node") if case.model and case.data_sets]
+        cases = {f"{case.name}_cpu": case for case in loaded}  # not there yet in older versions of onnx
     passing = (Path(__file__).parent / "onnx_passing.txt").read_text().split()
     return {name: _with_operands(cases[name]) for name in passing if name in cases}
 
