@@ -274,6 +274,15 @@ def test_names_are_given_once():
         compiled(proto)
 
 
+@pytest.mark.parametrize("name", [b"what", b"into", b"Relu", b"first"])
+def test_names_are_text(name):
+    proto = model([node("Relu", ["x"], ["into"]), node("Relu", ["into"])])
+    proto.graph.node[0].name, proto.graph.name = "first", "what"
+    data = proto.SerializeToString()
+    with pytest.raises(ValueError, match=r"onnx: (expected names in UTF-8, got b'.*xff|this is no ONNX model)"):
+        ts.onnx.load(data.replace(name, b"\xff" * len(name))).compile()
+
+
 def test_a_result_may_not_be_given_as_well():
     for name in ("x", "w"):
         with pytest.raises(ValueError, match=f"node '{name}' .Relu.: the value '{name}' is computed twice"):

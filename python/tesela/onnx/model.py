@@ -119,8 +119,19 @@ def reads(node: NodeProto) -> list[str]:
     return names
 
 
+def _check_names(graph: GraphProto) -> None:
+    """What is not UTF-8 comes out of protobuf as bytes, which no other name can be put beside."""
+    names = [graph.name, *(value.name for value in (*graph.input, *graph.output, *graph.initializer))]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute)]
+    wrong = next((name for name in names if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise ValueError(f"onnx: expected names in UTF-8, got {wrong!r}")
+
+
 def ordered(graph: GraphProto, known: Container[str]) -> list[NodeProto]:
     """The nodes such that each comes after those that it reads; `known` are the values that nothing here computes."""
+    _check_names(graph)
     if len(graph.node) > MOST_NODES:
         raise ValueError(f"onnx: expected at most {MOST_NODES} nodes, got {len(graph.node)}")
     produced: dict[str, int] = {}
