@@ -9,7 +9,7 @@ import tesela.onnx  # noqa: F401  (fills the table of translators)
 from tesela.onnx.translation import TRANSLATORS
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "onnx.md"
-REFUSED = {"If", "Loop", "Scan"}
+REFUSED = {"Loop", "Scan"}
 
 
 def table() -> str:

@@ -27,7 +27,7 @@ REASONS = {
     r"_cuda$": "the backend runs on the CPU",
     r"3d": "volumes are not supported",
     r"training": "inference only",
-    r"attention|gru|lstm|rnn|string|sequence|optional|loop|scan|test_if": "no convolutional network needs it",
+    r"attention|gru|lstm|rnn|string|sequence|optional|loop|scan": "no convolutional network needs it",
     r"operator_add_|addconstant": "doubles beyond the range of float32, in which all is computed",
     r"": "needs an operator that is not there yet",
 }

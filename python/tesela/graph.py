@@ -127,7 +127,7 @@ class Graph:
             self._in_layer(name, self._check_shared, shared, names, parameters or {})
         node = Node(name, op, operands, names, self._in_layer(name, operator.attributes, **attributes))
         shapes = {operand: parameter.shape for operand, parameter in (parameters or {}).items()}
-        sizes = self._in_layer(name, operator.dims, node.attributes, **self._given(node, self.dims), **shapes)
+        sizes = self._in_layer(name, operator.checked_dims, node.attributes, **self._given(node, self.dims), **shapes)
         dtypes = {operand: parameter.dtype for operand, parameter in (parameters or {}).items()}
         try:
             dtypes = operator.dtypes(node.attributes, **self._given(node, self.dtypes), **dtypes)
@@ -237,7 +237,7 @@ class Graph:
 
     def infer(self, node: Node, dims: Mapping[str, Dims]) -> list[Dims]:
         """Sizes of a node's results, given those of all values before it."""
-        return TABLE[node.op].dims(node.attributes, **self.operand_dims(node, dims))
+        return TABLE[node.op].checked_dims(node.attributes, **self.operand_dims(node, dims))
 
     def infer_all(self, inputs: Mapping[str, Dims]) -> dict[str, Dims]:
         """Sizes of every value for inputs of these sizes, batch included."""

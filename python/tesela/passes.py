@@ -36,6 +36,12 @@ def _only_use(graph: Graph, value: str) -> bool:
     return len(graph.uses()[value]) == 1 and reads == 1 and value not in graph.outputs
 
 
+def _producer(graph: Graph, node: Node) -> Node | None:
+    """The node that computes x of this one; None where x is an input or a constant."""
+    value = node.inputs.get("x")
+    return next((other for other in graph.nodes if value in other.outputs), None)
+
+
 def _merge(graph: Graph, first: Node, second: Node, merged: Node) -> Graph:
     """The graph with `merged` in place of `first` and `second` gone; merged computes what second computed."""
     nodes = [merged if node is first else node for node in graph.nodes if node is not second]
@@ -56,7 +62,7 @@ def drop_identities(graph: Graph) -> Graph:
     nodes = []
     for node in graph.nodes:
         node = node.renamed(names)
-        if node.op == "dropout" and node.outputs[0] not in graph.outputs:
+        if node.op == "dropout" and "x" in node.inputs and node.outputs[0] not in graph.outputs:
             names[node.outputs[0]] = node.inputs["x"]
         else:
             nodes.append(node)
@@ -66,7 +72,7 @@ def drop_identities(graph: Graph) -> Graph:
 def fold_batch_norm(graph: Graph, parameters: Parameters) -> tuple[Graph, Parameters]:
     parameters = dict(parameters)
     for norm in [node for node in graph.nodes if node.op == "batch_norm"]:
-        producer = next((node for node in graph.nodes if norm.inputs["x"] in node.outputs), None)
+        producer = _producer(graph, norm)
         if producer is None or producer.op not in ("conv2d", "conv_transpose2d", "linear"):
             continue
         if producer.op == "linear" and len(graph.dims[norm.inputs["x"]]) != 2:
@@ -137,13 +143,12 @@ def fuse_activation(graph: Graph) -> Graph:
         operator = TABLE[node.op]
         if not isinstance(operator, Activation):
             continue
-        value = node.inputs["x"]
-        producer = next((n for n in graph.nodes if value in n.outputs), None)
+        producer = _producer(graph, node)
         if (
             producer is not None
             and TABLE[producer.op].fuses_activation
             and producer.attributes["activation"] is None
-            and _only_use(graph, value)
+            and _only_use(graph, node.inputs["x"])
         ):
             merged = replace(
                 producer,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto
 
 from . import tensors
 
@@ -61,8 +62,6 @@ def check(proto: ModelProto, folder: Path | None, max_bytes: int) -> Model:
     graph = proto.graph
     if not graph.output:
         raise ValueError("onnx: the model has no outputs")
-    if len(graph.node) > MOST_NODES:
-        raise ValueError(f"onnx: expected at most {MOST_NODES} nodes, got {len(graph.node)}")
     versions = {entry.domain or "ai.onnx": entry.version for entry in proto.opset_import}
     opset = versions.get("ai.onnx", 0)
     if opset not in OPSETS:
@@ -82,7 +81,7 @@ def check(proto: ModelProto, folder: Path | None, max_bytes: int) -> Model:
             raise ValueError(f"onnx: expected inputs with different names, got {value.name!r} again")
         if value.name not in model.initializers:
             model.inputs[value.name] = _input(value)
-    model.nodes = _ordered(graph, {*model.inputs, *model.initializers})
+    model.nodes = ordered(graph, {*model.inputs, *model.initializers})
     known = {*model.inputs, *model.initializers, *(name for node in model.nodes for name in node.output)}
     model.outputs = [value.name for value in graph.output]
     for name in model.outputs:
@@ -107,8 +106,34 @@ def _input(value: ValueInfoProto) -> Input:
     return Input(value.name, tensors.carried(kind.elem_type, what), tuple(dims))
 
 
-def _ordered(graph: GraphProto, known: set[str]) -> list[NodeProto]:
-    """The nodes such that each comes after those that it reads."""
+def reads(node: NodeProto) -> list[str]:
+    """The values that the node reads: its inputs, and what the graphs in its attributes take from outside."""
+    names = list(filter(None, node.input))
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH:
+            graph = attribute.g
+            inside = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+            inside.update(name for inner in graph.node for name in inner.output)
+            taken = [name for inner in graph.node for name in reads(inner)] + [value.name for value in graph.output]
+            names += [name for name in taken if name not in inside]
+    return names
+
+
+def _check_names(graph: GraphProto) -> None:
+    """What is not UTF-8 comes out of protobuf as bytes, which no other name can be put beside."""
+    names = [graph.name, *(value.name for value in (*graph.input, *graph.output, *graph.initializer))]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output, *(a.name for a in node.attribute)]
+    wrong = next((name for name in names if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise ValueError(f"onnx: expected names in UTF-8, got {wrong!r}")
+
+
+def ordered(graph: GraphProto, known: Container[str]) -> list[NodeProto]:
+    """The nodes such that each comes after those that it reads; `known` are the values that nothing here computes."""
+    _check_names(graph)
+    if len(graph.node) > MOST_NODES:
+        raise ValueError(f"onnx: expected at most {MOST_NODES} nodes, got {len(graph.node)}")
     produced: dict[str, int] = {}
     for i, node in enumerate(graph.node):
         for name in filter(None, node.output):
@@ -119,7 +144,7 @@ def _ordered(graph: GraphProto, known: set[str]) -> list[NodeProto]:
     readers: dict[int, list[int]] = {}
     for i, node in enumerate(graph.node):
         before = set()
-        for name in filter(None, node.input):
+        for name in reads(node):
             if name in produced:
                 before.add(produced[name])
             elif name not in known:
@@ -144,7 +169,7 @@ def _ordered(graph: GraphProto, known: set[str]) -> list[NodeProto]:
 
 
 def _in_order(graph: GraphProto, produced: dict[str, int]) -> bool:
-    return all(produced.get(name, -1) < i for i, node in enumerate(graph.node) for name in node.input)
+    return all(produced.get(name, -1) < i for i, node in enumerate(graph.node) for name in reads(node))
 
 
 def called(node: NodeProto) -> str:

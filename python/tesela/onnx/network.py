@@ -16,7 +16,7 @@ from ..graph import Graph, Parameter
 from ..network import Network
 from ..operators import Dims
 from ..runtime import current_device
-from . import translate  # noqa: F401  (fills the table of translators)
+from . import tensors, translate  # noqa: F401  (fills the table of translators)
 from .model import Model
 from .translation import NeedsValue, Translation
 
@@ -39,8 +39,9 @@ class OnnxNetwork(Network):
             if name not in model.inputs:
                 raise ValueError(f"{model.name}: unknown input {name!r}; the model has {', '.join(model.inputs)}")
             self._fixed[name] = tuple(int(d) for d in dims)
-        self._parameters = {name: np.ascontiguousarray(array, np.float32)
-                           for name, array in model.initializers.items() if array.dtype.kind == "f"}  # fmt: skip
+        self._parameters = {
+            name: tensors.as_float32(array) for name, array in model.initializers.items() if array.dtype.kind == "f"
+        }
         self._plans: dict[Any, Translation] = {}
         self._by_value = {name for name, given in model.inputs.items() if given.dtype.kind != "f"}
         self._compiled = {}

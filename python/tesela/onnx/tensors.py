@@ -33,6 +33,7 @@ _KINDS: dict[int, tuple[str, str, str]] = {
     TensorProto.UINT8: ("uint8", "|u1", "int32_data"),
     TensorProto.BOOL: ("bool", "|b1", "int32_data"),
 }
+MOST_ELEMENTS = 2**56
 MOST_DIMS = 32  # NumPy's limit was 32 for long; networks have 6
 
 
@@ -54,7 +55,15 @@ def element_count(dims: Sequence[int], what: str) -> int:
         raise ValueError(f"{what}: expected at most {MOST_DIMS} dimensions, got {len(dims)}")
     if any(d < 0 for d in dims):
         raise ValueError(f"{what}: expected sizes of at least 0, got {tuple(dims)}")
+    if math.prod(d for d in dims if d) > MOST_ELEMENTS:  # NumPy counts without the zeros too
+        raise ValueError(f"{what}: expected sizes whose product is at most 2^56, got {tuple(dims)}")
     return math.prod(dims)
+
+
+def as_float32(array: np.ndarray) -> np.ndarray:
+    """What float32 does not hold becomes infinite: masks are written as the least double."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, order="C", copy=False)
 
 
 def read(tensor: TensorProto, folder: Path | None, max_bytes: int, what: str) -> np.ndarray:
@@ -80,7 +89,7 @@ def read(tensor: TensorProto, folder: Path | None, max_bytes: int, what: str) ->
         values = (values.astype(np.uint32) << 16).view(np.float32)
     if tensor.data_type == TensorProto.BOOL:
         values = values.view(np.uint8) != 0
-    return np.ascontiguousarray(values.astype(dtype, copy=False).reshape(dims))
+    return np.ascontiguousarray(values.astype(dtype, copy=False)).reshape(dims)
 
 
 def _one_by_one(data: Sequence[Any], stored: str, count: int, dims: tuple[int, ...], what: str) -> np.ndarray:

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from onnx import AttributeProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper
 
 from .. import reference
 from ..graph import Graph, Parameter
-from ..operators import TABLE, Dims
-from . import tensors
-from .model import Model, called
+from ..operators import ANY, TABLE, Dims
+from . import schema, tensors
+from .model import Model, called, ordered
 
 TRANSLATORS: dict[str, Callable[..., Any]] = {}
 
@@ -72,7 +72,9 @@ class Call:
         return self._typed(name, AttributeProto.INT, "i", default)
 
     def number(self, name: str, default: float | None = None) -> Any:
-        return self._typed(name, AttributeProto.FLOAT, "f", default)
+        """The shortest decimal of the float32 in the file: the 1e-5 that an exporter began with, not 9.99999974e-6."""
+        value = self._typed(name, AttributeProto.FLOAT, "f", None)
+        return default if value is None else float(str(np.float32(value)))
 
     def integers(self, name: str, default: Sequence[int] | None = None) -> Any:
         value = self._typed(name, AttributeProto.INTS, "ints", default)
@@ -84,6 +86,18 @@ class Call:
 
     def text(self, name: str, default: str) -> str:
         return self._typed(name, AttributeProto.STRING, "s", default.encode()).decode(errors="replace")
+
+    def with_integers(self, **attributes: Sequence[int]) -> Call:
+        """The same call with other lists of integers."""
+        node = NodeProto()
+        node.CopyFrom(self.node)
+        kept = [attribute for attribute in self.node.attribute if attribute.name not in attributes]
+        del node.attribute[:]
+        node.attribute.extend([*kept, *(helper.make_attribute(name, list(v)) for name, v in attributes.items())])
+        return Call(node, self.opset, self._read)
+
+    def graph(self, name: str) -> GraphProto:
+        return self._typed(name, AttributeProto.GRAPH, "g", None) or GraphProto()
 
     def tensor(self, name: str) -> np.ndarray | None:
         value = self._typed(name, AttributeProto.TENSOR, "t", None)
@@ -140,6 +154,7 @@ class Translation:
         call = Call(node, self.model.opset, lambda tensor, name: tensors.read(tensor, None, self._left, name))
         self._layer = self._new_name(node.name or next(filter(None, node.output), node.op_type))
         first = len(self.graph.nodes)
+        schema.check(node, self.model.opset, what)
         try:
             results = translator(self, call, *(self.values[name] if name else None for name in node.input))
         except (TypeError, ValueError) as error:
@@ -153,6 +168,22 @@ class Translation:
         if len(results) < len(node.output):
             raise ValueError(f"{what}: expected at most {len(results)} outputs, got {len(node.output)}")
         self.values.update((name, value) for name, value in zip(node.output, results, strict=False) if name)
+
+    def inlined(self, call: Call, graph: GraphProto) -> tuple[Value, ...]:
+        """The outputs of a graph in an attribute, translated in the place of its node. It sees what that node sees."""
+        outside, layer = dict(self.values), self._layer
+        for tensor in graph.initializer:
+            array = tensors.read(tensor, None, self._left, f"{call.what}: initializer {tensor.name!r}")
+            self.reserve(array.shape, array.dtype, call.what)
+            self.values[tensor.name] = Value(array.shape, array)
+        for node in ordered(graph, self.values):
+            self._node(node)
+        missing = [value.name for value in graph.output if value.name not in self.values]
+        if missing:
+            raise call.error(f"nothing computes the output {missing[0]!r} of its graph")
+        results = tuple(self.values[value.name] for value in graph.output)
+        self.values, self._layer = outside, layer
+        return results
 
     def _new_name(self, name: str) -> str:
         unique, count = name, 1
@@ -216,6 +247,9 @@ class Translation:
         array = np.asarray(value)
         return Value(array.shape, array)
 
+    def dtype(self, value: Value) -> str:
+        return value.array.dtype.name if value.known else self.graph.dtypes[value.name]
+
     def _computed(self, value: Value) -> str:
         """The name of a value of the graph, also for a known one: lists of tensors take no parameters."""
         return self("reshape", value, shape=value.dims).name if value.known else value.name
@@ -224,7 +258,9 @@ class Translation:
         name = value.name if value.name is not None else self._new_name(f"{layer}.{operand}")
         array = np.ascontiguousarray(value.array).reshape(value.array.shape)
         if array.dtype.kind == "f":
-            array = array.astype(np.float32, copy=False)
+            array = tensors.as_float32(array)
+        if array.dtype.name not in ANY:
+            raise ValueError(f"layer {self._layer!r}: expected {operand} of dtype {', '.join(ANY)}, got {array.dtype}")
         self.parameters.setdefault(name, array)
         return name, Parameter(array.shape, dtype=array.dtype.name)
 
@@ -236,6 +272,22 @@ class Translation:
             raise call.error(f"expected {what} known when the network is planned, got a computed value")
         return None if value is None else value.array
 
+    def scalar(self, call: Call, what: str, value: Value | None, default: float | None = None) -> Any:
+        """The same for one number."""
+        array = self.known(call, what, value)
+        if array is not None and array.size != 1:
+            raise call.error(f"expected {what} as one number, got shape {array.shape}")
+        return default if array is None else array.item()
+
+    def integers(self, call: Call, what: str, value: Value | None) -> list[int] | None:
+        """The same for sizes and places: a list."""
+        array = self.known(call, what, value)
+        if array is None:
+            return None
+        if array.dtype.kind not in "iu" or array.ndim > 1:
+            raise call.error(f"expected {what} as a list of integers, got shape {array.shape} of {array.dtype}")
+        return array.reshape(-1).tolist()
+
     def fold(self, call: Call, function: Callable[..., Any], *values: Value) -> Value:
         """function(*arrays), for functions whose result is no larger than their arguments broadcast together."""
         if not all(value.known for value in values):
@@ -246,17 +298,26 @@ class Translation:
         except ValueError:
             dims = (sum(a.size for a in arrays),)
         self.reserve(dims, max((a.dtype for a in arrays), key=lambda d: d.itemsize, default=np.float32), call.what)
-        with np.errstate(all="ignore"):
-            return self.value(function(*arrays))
+        try:
+            with np.errstate(all="ignore"):
+                return self.value(function(*arrays))
+        except (TypeError, ValueError) as error:
+            if str(error).startswith(call.what):
+                raise
+            given = " and ".join(f"{a.shape} of {a.dtype}" for a in arrays)
+            raise call.error(f"expected operands that fit the operator and each other, got {given}") from None
 
     def either(self, call: Call, op: str, *values: Value, **attributes: Any) -> Value:
         """The operator `op`, by its reference where everything is known; its result is no larger than its operands."""
         if not all(value.known for value in values):
             return self(op, *values, **attributes)
+        operator = TABLE[op]
+        attributes = operator.attributes(**attributes)
+        operator.dims(attributes, **dict(zip(operator.tensors, (value.dims for value in values), strict=True)))
 
         def evaluate(*arrays: np.ndarray) -> np.ndarray:
-            result = np.asarray(getattr(reference, op)(*arrays, **TABLE[op].attributes(**attributes)))
-            return result.astype(np.float32) if result.dtype.kind == "f" else result
+            result = np.asarray(getattr(reference, op)(*arrays, **attributes))
+            return tensors.as_float32(result) if result.dtype.kind == "f" else result
 
         return self.fold(call, evaluate, *values)
 

@@ -12,6 +12,7 @@ class Add(Operator, name="add"):
     tensors = ("x", "y")
     takes: ClassVar = {"x": NUMBERS, "y": NUMBERS}
     alike = ("x", "y")
+    takes_empty = True
     fuses_activation = True
 
     def attributes(self, *, activation=None):

@@ -32,6 +32,7 @@ def indexed(program, x: int, sizes, strides, *, base: int = 0, tables=None, fill
 
 class ArrayOperator(Operator):
     takes: ClassVar = {"x": ANY}
+    takes_empty = True
 
     def dtypes(self, a, **operands):
         self.expect_dtypes(**operands)
@@ -86,7 +87,8 @@ class Slice(ArrayOperator, name="slice"):
         dims = tuple(program.dims(x))
         ranges, strides = self._ranges(a, dims), strides_of(dims)
         base = sum(r.start * s for r, s in zip(ranges, strides, strict=True)) if all(map(len, ranges)) else 0
-        steps = [s * r.step for r, s in zip(ranges, strides, strict=True)]
+        # A step beyond the only element may be larger than any stride.
+        steps = [s * r.step if len(r) > 1 else 0 for r, s in zip(ranges, strides, strict=True)]
         return [indexed(program, x, map(len, ranges), steps, base=base)]
 
 
@@ -210,8 +212,9 @@ class PadAxes(ArrayOperator, name="pad_axes"):
         if len(a["padding"]) != len(x):
             raise ValueError(f"pad_axes: expected padding for each axis of x {x}, got {a['padding']}")
         y = tuple(n + before + after for n, (before, after) in zip(x, a["padding"], strict=True))
-        empty = a["mode"] != "constant" and any(n == 0 < size for n, size in zip(x, y, strict=True))
-        if min(y, default=0) < 0 or empty:
+        left = [n + min(0, before) + min(0, after) for n, (before, after) in zip(x, a["padding"], strict=True)]
+        empty = a["mode"] != "constant" and any(n == 0 < size for n, size in zip(left, y, strict=True))
+        if min(left, default=0) < 0 or empty:
             raise ValueError(f"pad_axes: x {x} with padding {a['padding']} would have shape {y}")
         _core.element_count([min(n, 2**62) for n in y], "pad_axes output")
         return [y]
@@ -219,11 +222,19 @@ class PadAxes(ArrayOperator, name="pad_axes"):
     def lower(self, program, a, x):
         dims = tuple(program.dims(x))
         (y,) = self.dims(a, dims)
-        places = [_places(n, *pair, a["mode"]) for n, pair in zip(dims, a["padding"], strict=True)]
+        places = [padded_places(n, *pair, a["mode"]) for n, pair in zip(dims, a["padding"], strict=True)]
         tables = [
             np.where(at < 0, -1, at * stride).tolist() for at, stride in zip(places, strides_of(dims), strict=True)
         ]
         return [indexed(program, x, y, [0] * len(y), tables=tables, fill=a["value"])]
+
+
+def padded_places(extent: int, before: int, after: int, mode: str) -> np.ndarray:
+    """Where each element of a padded axis comes from, -1 for the constant. What is cropped is neither mirrored nor
+    repeated."""
+    first, last = max(0, -before), extent - max(0, -after)
+    places = _places(last - first, max(0, before), max(0, after), mode)
+    return np.where(places < 0, -1, places + first)
 
 
 def _places(extent: int, before: int, after: int, mode: str) -> np.ndarray:

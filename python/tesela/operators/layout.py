@@ -16,6 +16,7 @@ class Concat(Operator, name="concat"):
     tensors = ("tensors*",)
     takes: ClassVar = {"tensors": ANY}
     alike = ("tensors",)
+    takes_empty = True
 
     def attributes(self, *, dim=1):
         return {"dim": arguments.integer("concat", "dim", dim)}

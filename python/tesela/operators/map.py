@@ -35,6 +35,8 @@ _TO_BOOL = ("isnan", "isinf", "equal", "greater", "greater_equal", "less", "less
 
 
 class Map(Operator):
+    takes_empty = True
+
     def dims(self, a, x):
         return [x]
 

@@ -14,6 +14,7 @@ REDUCTIONS = ("sum", "mean", "max", "min", "prod", "l1", "l2", "log_sum", "log_s
 
 class Reduce(Operator):
     takes: ClassVar = {"x": NUMBERS}
+    takes_empty = True
 
     def attributes(self, *, axes=None, keepdims=True):
         return {"axes": None if axes is None else integers(self.name, "axes", axes), "keepdims": bool(keepdims)}

@@ -24,6 +24,7 @@ class Operator:
     fuses_activation: ClassVar[bool] = False
     takes: ClassVar[dict[str, tuple[str, ...]]] = {}  # operand -> dtypes; float32 where it is not named
     alike: ClassVar[tuple[str, ...]] = ()  # operands that must agree in dtype
+    takes_empty: ClassVar[bool] = False  # whether operands may have no elements
     required: ClassVar[tuple[str, ...]] = ()  # operands without which dims() cannot do
 
     def __init_subclass__(cls, name: str | None = None, **kwargs: Any):
@@ -41,6 +42,15 @@ class Operator:
     def dims(self, attributes: dict[str, Any], **operands: Any) -> list[Dims]:
         """Sizes of each result. Operands are the sizes of tensors and parameters."""
         raise NotImplementedError
+
+    def checked_dims(self, attributes: dict[str, Any], **operands: Any) -> list[Dims]:
+        """dims(), for operands that have as many elements as the operator needs."""
+        results = self.dims(attributes, **operands)
+        for operand, given in operands.items():
+            for size in given if isinstance(given, list) else [given]:
+                if 0 in size and not self.takes_empty:
+                    raise ValueError(f"{self.name}: expected {operand} with at least one element, got shape {size}")
+        return results
 
     def dtypes(self, attributes: dict[str, Any], **operands: Any) -> list[str]:
         """Checked dtypes of each result; operands are dtypes, or lists of them. Here: float32 makes float32."""

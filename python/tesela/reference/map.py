@@ -14,10 +14,19 @@ def _wide(x: ArrayLike) -> np.ndarray:
     return x.astype(np.float64) if x.dtype == np.float32 else x
 
 
-def _mapped(function: Callable, doc: str) -> Callable:
-    def f(x: ArrayLike, *more: ArrayLike) -> np.ndarray:
+def _unary(function: Callable, doc: str) -> Callable:
+    def f(x: ArrayLike) -> np.ndarray:
         with np.errstate(all="ignore"):
-            return np.asarray(function(*map(_wide, (x, *more))))
+            return np.asarray(function(_wide(x)))
+
+    f.__doc__ = doc
+    return f
+
+
+def _binary(function: Callable, doc: str) -> Callable:
+    def f(x: ArrayLike, y: ArrayLike) -> np.ndarray:
+        with np.errstate(all="ignore"):
+            return np.asarray(function(_wide(x), _wide(y)))
 
     f.__doc__ = doc
     return f
@@ -43,46 +52,46 @@ def _softplus(x):
 
 _erf = _like(np.frompyfunc(math.erf, 1, 1))
 
-exp = _mapped(np.exp, "e to the x.")
-log = _mapped(np.log, "Natural logarithm.")
-sqrt = _mapped(np.sqrt, "Square root.")
-reciprocal = _mapped(lambda x: 1 / x, "1 / x.")
-floor = _mapped(np.floor, "The next integer below.")
-ceil = _mapped(np.ceil, "The next integer above.")
-round = _mapped(np.rint, "The nearest integer, of two the even one. ONNX Round.")
-erf = _mapped(_erf, "The error function.")
-sin, cos, tan = (_mapped(f, f.__name__) for f in (np.sin, np.cos, np.tan))
-asin, acos, atan = (_mapped(f, f.__name__) for f in (np.arcsin, np.arccos, np.arctan))
-sinh, cosh = (_mapped(f, f.__name__) for f in (np.sinh, np.cosh))
-asinh, acosh, atanh = (_mapped(f, f.__name__) for f in (np.arcsinh, np.arccosh, np.arctanh))
-softplus = _mapped(_softplus, "log(1 + exp(x)).")
-softsign = _mapped(lambda x: x / (1 + np.abs(x)), "x / (1 + |x|).")
-mish = _mapped(lambda x: x * np.tanh(_softplus(x)), "x * tanh(softplus(x)). Misra 2019 (arXiv:1908.08681).")
-neg = _mapped(np.negative, "-x; integers wrap.")
-abs = _mapped(np.abs, "|x|; the least integer stays.")
-sign = _mapped(np.sign, "-1, 0 or 1.")
-isnan = _mapped(np.isnan, "Whether x is NaN.")
-isinf = _mapped(np.isinf, "Whether x is infinite.")
-logical_not = _mapped(np.logical_not, "not x.")
-bitwise_not = _mapped(np.invert, "All bits of x inverted.")
-sub = _mapped(_like(np.subtract), "x - y; integers wrap.")
-div = _mapped(_like(_truncated), "x / y; integers are truncated toward zero.")
-mod = _mapped(_like(np.mod), "The remainder with the sign of y.")
-fmod = _mapped(_like(np.fmod), "The remainder with the sign of x.")
-pow = _mapped(_like(np.power), "x to the y.")
-maximum = _mapped(np.maximum, "The greater of two; a NaN wins.")
-minimum = _mapped(np.minimum, "The smaller of two; a NaN wins.")
-equal = _mapped(np.equal, "x == y.")
-greater = _mapped(np.greater, "x > y.")
-greater_equal = _mapped(np.greater_equal, "x >= y.")
-less = _mapped(np.less, "x < y.")
-less_equal = _mapped(np.less_equal, "x <= y.")
-logical_and = _mapped(np.logical_and, "x and y.")
-logical_or = _mapped(np.logical_or, "x or y.")
-logical_xor = _mapped(np.logical_xor, "Either x or y.")
-bitwise_and = _mapped(np.bitwise_and, "Bits in both.")
-bitwise_or = _mapped(np.bitwise_or, "Bits in either.")
-bitwise_xor = _mapped(np.bitwise_xor, "Bits in one of the two.")
+exp = _unary(np.exp, "e to the x.")
+log = _unary(np.log, "Natural logarithm.")
+sqrt = _unary(np.sqrt, "Square root.")
+reciprocal = _unary(lambda x: 1 / x, "1 / x.")
+floor = _unary(np.floor, "The next integer below.")
+ceil = _unary(np.ceil, "The next integer above.")
+round = _unary(np.rint, "The nearest integer, of two the even one. ONNX Round.")
+erf = _unary(_erf, "The error function.")
+sin, cos, tan = (_unary(f, f.__name__) for f in (np.sin, np.cos, np.tan))
+asin, acos, atan = (_unary(f, f.__name__) for f in (np.arcsin, np.arccos, np.arctan))
+sinh, cosh = (_unary(f, f.__name__) for f in (np.sinh, np.cosh))
+asinh, acosh, atanh = (_unary(f, f.__name__) for f in (np.arcsinh, np.arccosh, np.arctanh))
+softplus = _unary(_softplus, "log(1 + exp(x)).")
+softsign = _unary(lambda x: x / (1 + np.abs(x)), "x / (1 + |x|).")
+mish = _unary(lambda x: x * np.tanh(_softplus(x)), "x * tanh(softplus(x)). Misra 2019 (arXiv:1908.08681).")
+neg = _unary(np.negative, "-x; integers wrap.")
+abs = _unary(np.abs, "|x|; the least integer stays.")
+sign = _unary(np.sign, "-1, 0 or 1.")
+isnan = _unary(np.isnan, "Whether x is NaN.")
+isinf = _unary(np.isinf, "Whether x is infinite.")
+logical_not = _unary(np.logical_not, "not x.")
+bitwise_not = _unary(np.invert, "All bits of x inverted.")
+sub = _binary(_like(np.subtract), "x - y; integers wrap.")
+div = _binary(_like(_truncated), "x / y; integers are truncated toward zero.")
+mod = _binary(_like(np.mod), "The remainder with the sign of y.")
+fmod = _binary(_like(np.fmod), "The remainder with the sign of x.")
+pow = _binary(_like(np.power), "x to the y.")
+maximum = _binary(np.maximum, "The greater of two; a NaN wins.")
+minimum = _binary(np.minimum, "The smaller of two; a NaN wins.")
+equal = _binary(np.equal, "x == y.")
+greater = _binary(np.greater, "x > y.")
+greater_equal = _binary(np.greater_equal, "x >= y.")
+less = _binary(np.less, "x < y.")
+less_equal = _binary(np.less_equal, "x <= y.")
+logical_and = _binary(np.logical_and, "x and y.")
+logical_or = _binary(np.logical_or, "x or y.")
+logical_xor = _binary(np.logical_xor, "Either x or y.")
+bitwise_and = _binary(np.bitwise_and, "Bits in both.")
+bitwise_or = _binary(np.bitwise_or, "Bits in either.")
+bitwise_xor = _binary(np.bitwise_xor, "Bits in one of the two.")
 
 
 def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> np.ndarray:

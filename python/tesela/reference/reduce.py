@@ -27,8 +27,14 @@ def _log_sum_exp(x, axis, keepdims):
     return total if keepdims else np.squeeze(total, axis)
 
 
+def _mean(x, axis, keepdims):
+    total = np.sum(x, axis=axis, keepdims=keepdims, dtype=np.float64)
+    mean = total / (x.size / total.size if total.size else 1.0)
+    return np.trunc(mean) if x.dtype.kind in "iu" else mean
+
+
 reduce_sum = _reduced(np.sum, "Sum. ONNX ReduceSum.")
-reduce_mean = _reduced(lambda x, **k: np.trunc(np.mean(x, **k)) if x.dtype.kind in "iu" else np.mean(x, **k), "Mean.")
+reduce_mean = _reduced(_mean, "Mean; of integers truncated toward zero.")
 reduce_max = _reduced(np.max, "The greatest; a NaN wins.")
 reduce_min = _reduced(np.min, "The smallest; a NaN wins.")
 reduce_prod = _reduced(np.prod, "Product.")

@@ -22,10 +22,6 @@ SAME = {
 }  # fmt: skip
 
 
-def _zero():
-    raise ValueError("division by zero")
-
-
 @translates(*SAME)
 def same(t: Translation, call: Call, *values: Value):
     return t.either(call, SAME[call.op_type], *values)
@@ -48,8 +44,7 @@ def power(t: Translation, call: Call, x: Value, y: Value):
 
 @translates("Mod")
 def modulo(t: Translation, call: Call, x: Value, y: Value):
-    if y.known and y.array.dtype.kind != "f" and not np.all(y.array):
-        _zero()
+    _check_divisor(call, y)
     return t.either(call, "fmod" if call.integer("fmod", 0) else "mod", x, y)
 
 
@@ -85,6 +80,8 @@ def selu(t: Translation, call: Call, x: Value):
 def celu(t: Translation, call: Call, x: Value):
     """max(0, x) + min(0, alpha (exp(x / alpha) - 1))"""
     alpha = call.number("alpha", 1.0)
+    if alpha == 0:
+        raise call.error("expected alpha other than 0")
     return _scaled(t, t("elu", _scaled(t, x, 1 / alpha), alpha=1.0), alpha)
 
 
@@ -137,15 +134,14 @@ def clip(t: Translation, call: Call, x: Value, low: Value | None = None, high: V
     if call.opset < 11:
         limits = call.number("min", -math.inf), call.number("max", math.inf)
     else:
-        arrays = t.known(call, "min", low), t.known(call, "max", high)
-        limits = tuple(d if a is None else a.item() for a, d in zip(arrays, (-math.inf, math.inf), strict=True))
+        limits = t.scalar(call, "min", low, -math.inf), t.scalar(call, "max", high, math.inf)
     if x.known:
         return t.fold(call, lambda v: np.clip(v, *(None if math.isinf(a) else a for a in limits)), x)
     op = {(0.0, math.inf): "relu", (0.0, 6.0): "relu6"}.get(limits)
     if op is not None:
         return t(op, x)
     for op, limit in zip(("maximum", "minimum"), limits, strict=True):
-        x = x if math.isinf(limit) else t(op, x, np.float32(limit))
+        x = x if math.isinf(limit) else t(op, x, np.array(limit, t.dtype(x)))
     return x
 
 
@@ -163,6 +159,8 @@ def _legacy(t: Translation, call: Call, x: Value, y: Value) -> Value:
 @translates("Add", "Mul", "Sub", "Div")
 def binary(t: Translation, call: Call, x: Value, y: Value):
     y = _legacy(t, call, x, y)
+    if call.op_type == "Div":
+        _check_divisor(call, y)
     if x.known and y.known:
         return t.fold(call, {"Add": np.add, "Mul": np.multiply, "Sub": np.subtract, "Div": _divide}[call.op_type], x, y)
     if call.op_type == "Sub" and y.known:
@@ -175,12 +173,15 @@ def binary(t: Translation, call: Call, x: Value, y: Value):
     return t("add" if call.op_type in ("Add", "Sub") else "mul", x, y)
 
 
+def _check_divisor(call: Call, y: Value) -> None:
+    if y.known and y.array.dtype.kind != "f" and not np.all(y.array):
+        raise call.error("division by zero")
+
+
 def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Of integers toward zero, as ONNX has it."""
     if x.dtype.kind == "f":
         return np.divide(x, y)
-    if not np.all(y):
-        _zero()
     quotient = np.abs(x) // np.abs(y)
     return np.where((x < 0) != (y < 0), -quotient, quotient).astype(x.dtype)
 

@@ -68,10 +68,13 @@ def conv_transpose(t: Translation, call: Call, x: Value, weight: Value, bias: Va
     kernel, stride, padding, dilation = window(call, x, _kernel(call, weight), transposed=True)
     rank = len(weight.dims) - 2
     plane = as_plane(t, call, x)
-    extra = (0,) * (2 - rank) + tuple(call.integers("output_padding", (0,) * rank))
+    extra = call.integers("output_padding", (0,) * rank)
+    shape, auto = call.integers("output_shape"), call.text("auto_pad", "NOTSET")
+    if len(extra) != rank or (shape is not None and len(shape) < rank):
+        raise call.error(f"expected output_padding and output_shape for {rank} axes, got {extra} and {shape}")
+    extra = (0,) * (2 - rank) + extra
     whole = [(n - 1) * s + d * (k - 1) + 1 + e
              for n, s, d, k, e in zip(plane.dims[2:], stride, dilation, kernel, extra, strict=True)]  # fmt: skip
-    shape, auto = call.integers("output_shape"), call.text("auto_pad", "NOTSET")
     if shape is None and auto in ("SAME_UPPER", "SAME_LOWER"):
         shape = tuple(n * s for n, s in zip(x.dims[2:], stride[-rank:], strict=True))
     if shape is not None:
@@ -93,14 +96,18 @@ def gemm(t: Translation, call: Call, a: Value, b: Value, c: Value | None = None)
     if len(a.dims) != 2 or len(b.dims) != 2:
         raise call.error(f"expected matrices, got {a.dims} and {b.dims}")
     columns = b.dims[0] if trans_b else b.dims[1]
-    row = c is None or (c.known and c.array.size in (1, columns) and c.dims[-1:] in ((), (1,), (columns,)))
+    rows = a.dims[1] if trans_a else a.dims[0]
+    if c is not None and (
+        len(c.dims) > 2 or any(n not in (1, m) for n, m in zip(c.dims[::-1], (columns, rows), strict=False))
+    ):
+        raise call.error(f"expected C to broadcast to {(rows, columns)}, got {c.dims}")
+    row = c is None or (c.known and c.dims[:-1] in ((), (1,)))
     if b.known and not a.known and alpha == beta == 1.0 and not trans_a and row:
         weight = b if trans_b else t.fold(call, np.transpose, b)
         bias = c
         if c is not None and c.dims != (columns,):
             bias = t.fold(call, lambda v: np.broadcast_to(v.reshape(-1), (columns,)), c)
         return t("linear", a, parameters={"weight": weight, "bias": bias})
-    rows = a.dims[1] if trans_a else a.dims[0]
     if c is not None and c.dims not in ((rows, columns), (columns,), (1, columns)):
         dims = t.reserve((rows, columns), np.float32, call.what)
         c = t.value(np.broadcast_to(t.known(call, "C", c), dims))

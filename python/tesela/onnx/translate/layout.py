@@ -28,7 +28,7 @@ def _axes(call: Call, axes: np.ndarray | tuple[int, ...], rank: int) -> list[int
 
 @translates("Reshape")
 def reshape(t: Translation, call: Call, x: Value, shape: Value):
-    target = [int(d) for d in np.ravel(t.known(call, "the shape", shape))]
+    target = t.integers(call, "the shape", shape)
     if not call.integer("allowzero", 0):
         if any(d == 0 and i >= len(x.dims) for i, d in enumerate(target)):
             raise call.error(f"expected zeros where {x.dims} has a size, got {target}")
@@ -54,8 +54,8 @@ def flatten(t: Translation, call: Call, x: Value):
 
 @translates("Squeeze", "Unsqueeze")
 def squeeze(t: Translation, call: Call, x: Value, axes: Value | None = None):
-    given = t.known(call, "axes", axes)
-    given = call.integers("axes") if given is None else np.ravel(given)
+    given = t.integers(call, "axes", axes)
+    given = call.integers("axes") if given is None else given
     if call.op_type == "Unsqueeze":
         if given is None or len(given) > 32:
             raise call.error("expected axes")
@@ -71,6 +71,9 @@ def squeeze(t: Translation, call: Call, x: Value, axes: Value | None = None):
 def concat(t: Translation, call: Call, *parts: Value):
     rank = len(parts[0].dims)
     (axis,) = _axes(call, (call.integer("axis", 1),), rank)
+    across = {part.dims[:axis] + part.dims[axis + 1 :] for part in parts}
+    if len(across) > 1 or any(len(part.dims) != rank for part in parts):
+        raise call.error(f"expected values that agree but for axis {axis}, got {', '.join(str(p.dims) for p in parts)}")
     if all(part.known for part in parts):
         return t.fold(call, lambda *arrays: np.concatenate(arrays, axis), *parts)
     return t("concat", list(parts), dim=axis) if len(parts) > 1 else parts[0]
@@ -90,7 +93,7 @@ def transpose(t: Translation, call: Call, x: Value):
 @translates("DepthToSpace")
 def depth_to_space(t: Translation, call: Call, x: Value):
     size, mode = call.integer("blocksize", 1), call.text("mode", "DCR")
-    if mode == "CRD":
+    if mode == "CRD" and t.dtype(x) == "float32":
         return t("pixel_shuffle", x, upscale_factor=size)
     return t("depth_to_space", x, block_size=size, mode=mode)
 
@@ -106,8 +109,8 @@ def space_to_depth(t: Translation, call: Call, x: Value):
 def split(t: Translation, call: Call, x: Value, sizes: Value | None = None):
     """Equal parts without sizes; the last is smaller where they do not come out even, from opset 18 on."""
     (axis,) = _axes(call, (call.integer("axis", 0),), len(x.dims))
-    given = t.known(call, "the sizes", sizes)
-    given = call.integers("split") if given is None else np.ravel(given).tolist()
+    given = t.integers(call, "the sizes", sizes)
+    given = call.integers("split") if given is None else given
     if given is None:
         part = -(-x.dims[axis] // call.outputs)
         given = [min(part, x.dims[axis] - i * part) for i in range(call.outputs)]
@@ -122,9 +125,9 @@ def split(t: Translation, call: Call, x: Value, sizes: Value | None = None):
 def pad(t: Translation, call: Call, x: Value, pads: Value | None = None, value: Value | None = None,
         axes: Value | None = None):  # fmt: skip
     rank = len(x.dims)
-    given = t.known(call, "pads", pads)
-    sides = call.integers("pads", ()) if given is None else tuple(int(p) for p in np.ravel(given))
-    over = range(rank) if axes is None else _axes(call, np.ravel(t.known(call, "axes", axes)), rank)
+    given = t.integers(call, "pads", pads)
+    sides = call.integers("pads", ()) if given is None else given
+    over = range(rank) if axes is None else _axes(call, t.integers(call, "axes", axes), rank)
     if len(sides) != 2 * len(over):
         raise call.error(f"expected two numbers for each of {len(over)} axes, got {sides}")
     padding = [(0, 0)] * rank
@@ -136,9 +139,9 @@ def pad(t: Translation, call: Call, x: Value, pads: Value | None = None, value: 
     mode = call.text("mode", "constant")
     if mode not in modes:
         raise call.error(f"unknown mode {mode!r}")
-    fill = t.known(call, "the value", value)
-    fill = call.number("value", 0.0) if fill is None else float(fill.item())
-    if rank == 4 and not any(map(any, padding[:2])):
+    fill = float(t.scalar(call, "the value", value, call.number("value", 0.0)))
+    cropped = any(p < 0 for side in padding for p in side)
+    if rank == 4 and not cropped and t.dtype(x) == "float32" and not any(map(any, padding[:2])):
         return t("pad", x, padding=tuple(padding[2:]), mode=modes[mode], value=fill)
     return t("pad_axes", x, padding=tuple(padding), mode=mode, value=fill)
 

@@ -13,6 +13,25 @@ def _window(call: Call, x: Value):
     return window(call, x, kernel)
 
 
+def _along_one_axis(t: Translation, call: Call, x: Value):
+    """A volume whose windows reach along its first axis only, as PyTorch writes local response normalization: the plane
+    (D, H * W), and the call with the window of that plane."""
+    kernel = call.integers("kernel_shape", ())
+    ones, none = (1, 1, 1), (0,) * 6
+    stride, pads, dilation = (
+        call.integers("strides", ones),
+        call.integers("pads", none),
+        call.integers("dilations", ones),
+    )
+    trivial = kernel[1:] == stride[1:] == dilation[1:] == (1, 1) and pads[1:3] == pads[4:] == (0, 0)
+    if len(x.dims) != 5 or len(kernel) != 3 or not trivial or call.text("auto_pad", "NOTSET") != "NOTSET":
+        return x, call
+    plane = t.reshape(call, x, (*x.dims[:3], x.dims[3] * x.dims[4]))
+    return plane, call.with_integers(
+        kernel_shape=(kernel[0], 1), strides=(stride[0], 1), dilations=(dilation[0], 1), pads=(pads[0], 0, pads[3], 0)
+    )
+
+
 @translates("MaxPool")
 def max_pool(t: Translation, call: Call, x: Value):
     kernel, stride, padding, dilation = _window(call, x)
@@ -28,13 +47,16 @@ def max_pool(t: Translation, call: Call, x: Value):
 
 
 @translates("AveragePool")
-def average_pool(t: Translation, call: Call, x: Value):
+def average_pool(t: Translation, call: Call, given: Value):
+    x, call = _along_one_axis(t, call, given)
     kernel, stride, padding, dilation = _window(call, x)
     if dilation != (1, 1):
         raise call.error(f"dilated means are not supported, got {dilation}")
     y = t("avg_pool2d", as_plane(t, call, x), kernel_size=kernel, stride=stride, padding=padding,
           ceil_mode=bool(call.integer("ceil_mode", 0)),
           count_include_pad=bool(call.integer("count_include_pad", 0)))  # fmt: skip
+    if x is not given:
+        return t.reshape(call, y, (*y.dims[:3], *given.dims[3:]))
     return as_line(t, call, y, x)
 
 
@@ -43,7 +65,7 @@ def max_unpool(t: Translation, call: Call, x: Value, indices: Value, shape: Valu
     kernel, stride, padding, _ = _window(call, x)
     if not indices.in_plane:
         raise call.error("expected the indices that MaxPool returned")
-    size = None if shape is None else tuple(int(d) for d in t.known(call, "output_shape", shape))
+    size = t.integers(call, "output_shape", shape)
     return t("max_unpool2d", x, Value(indices.dims, None, indices.name), kernel_size=kernel, stride=stride,
              padding=padding, output_size=size)  # fmt: skip
 

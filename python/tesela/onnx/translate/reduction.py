@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..translation import Call, Translation, Value, translates
 
 REDUCTIONS = {
@@ -18,8 +16,8 @@ REDUCTIONS = {
 @translates(*REDUCTIONS)
 def reduce(t: Translation, call: Call, x: Value, axes: Value | None = None):
     """axes are an attribute before opset 18 (ReduceSum: 13), and an input from then on."""
-    given = t.known(call, "axes", axes)
-    given = call.integers("axes") if given is None else tuple(np.ravel(given).tolist())
+    given = t.integers(call, "axes", axes)
+    given = call.integers("axes") if given is None else given
     if given is not None and len(given) == 0:
         given = None
     if given is None and call.integer("noop_with_empty_axes", 0):

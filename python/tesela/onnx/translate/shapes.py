@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ... import _core
 from .. import tensors
 from ..translation import Call, Translation, Value, translates
 from .layout import _axes
@@ -32,7 +33,7 @@ def constant_of_shape(t: Translation, call: Call, shape: Value):
     fill = np.zeros(1, np.float32) if fill is None else fill
     if fill.size != 1:
         raise call.error(f"expected value with one element, got shape {fill.shape}")
-    dims = [int(d) for d in np.ravel(t.known(call, "the shape", shape))]
+    dims = t.integers(call, "the shape", shape)
     return t.value(np.full(t.reserve(dims, fill.dtype, call.what), fill.item(), fill.dtype))
 
 
@@ -71,6 +72,10 @@ def _cast(t: Translation, call: Call, x: Value, dtype: np.dtype) -> Value:
 @translates("Gather")
 def gather(t: Translation, call: Call, x: Value, indices: Value):
     (axis,) = _axes(call, (call.integer("axis", 0),), len(x.dims))
+    if indices.known and indices.array.dtype.kind not in "iu":
+        raise call.error(f"expected indices of integers, got {indices.array.dtype}")
+    if indices.known and not np.all((indices.array >= -x.dims[axis]) & (indices.array < x.dims[axis])):
+        raise call.error(f"expected indices within axis {axis} of {x.dims}")
     if x.known and indices.known:
         t.reserve(x.dims[:axis] + indices.dims + x.dims[axis + 1 :], x.array.dtype, call.what)
         return t.fold(call, lambda v, i: np.take(v, i, axis), x, indices)
@@ -83,10 +88,15 @@ def slice_(t: Translation, call: Call, x: Value, *operands: Value | None):
         starts, ends, axes = call.integers("starts", ()), call.integers("ends", ()), call.integers("axes")
         steps = None
     else:
-        given = [t.known(call, what, v) for what, v in zip(("starts", "ends", "axes", "steps"), operands, strict=False)]
-        starts, ends, axes, steps = (None if v is None else np.ravel(v).tolist() for v in [*given, None, None][:4])
+        names = ("starts", "ends", "axes", "steps")
+        given = [t.integers(call, what, v) for what, v in zip(names, operands, strict=False)]
+        starts, ends, axes, steps = [*given, None, None][:4]
     axes = _axes(call, range(len(starts)) if axes is None else axes, len(x.dims))
     steps = [1] * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(axes) == len(steps):
+        raise call.error(
+            f"expected a start, an end, an axis and a step for each, got {starts}, {ends}, {axes}, {steps}"
+        )
     where = [slice(None)] * len(x.dims)
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
         n = x.dims[axis]
@@ -107,9 +117,9 @@ def slice_(t: Translation, call: Call, x: Value, *operands: Value | None):
 
 @translates("Expand", "Tile")
 def repeat(t: Translation, call: Call, x: Value, by: Value):
-    counts = [int(d) for d in np.ravel(t.known(call, "the shape", by))]
+    counts = t.integers(call, "the shape", by)
     if call.op_type == "Expand":
-        dims = np.broadcast_shapes(x.dims, tuple(t.reserve(counts, np.int8, call.what, keep=False)))
+        dims = tuple(_core.broadcast_dims("expand", x.dims, t.reserve(counts, np.int8, call.what, keep=False)))
         if dims == x.dims:
             return x
     else:
@@ -124,8 +134,7 @@ def repeat(t: Translation, call: Call, x: Value, by: Value):
 
 @translates("Range")
 def range_(t: Translation, call: Call, start: Value, limit: Value, delta: Value):
-    low, high, step = (t.known(call, what, v).item() for what, v in
-                       (("start", start), ("limit", limit), ("delta", delta)))  # fmt: skip
+    low, high, step = (t.scalar(call, *operand) for operand in (("start", start), ("limit", limit), ("delta", delta)))
     if step == 0 or not all(map(math.isfinite, (low, high, step))):
         raise call.error(f"expected finite numbers and a delta other than 0, got {low}, {high}, {step}")
     count = max(0, math.ceil((high - low) / step))
@@ -133,8 +142,16 @@ def range_(t: Translation, call: Call, start: Value, limit: Value, delta: Value)
     return t.value((low + np.arange(count) * step).astype(start.array.dtype))
 
 
-@translates(
-    "If", "Loop", "Scan", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SplitToSequence"
-)
+@translates("If")
+def if_(t: Translation, call: Call, condition: Value):
+    """Of a condition that is known: the branch takes the place of the node."""
+    chosen = "then_branch" if t.scalar(call, "the condition", condition) else "else_branch"
+    results = t.inlined(call, call.graph(chosen))
+    if len(results) != call.outputs:
+        raise call.error(f"expected a branch with {call.outputs} outputs, got {len(results)}")
+    return results
+
+
+@translates("Loop", "Scan", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SplitToSequence")
 def control_flow(t: Translation, call: Call, *values: Value | None):
-    raise call.error(f"control flow and sequences are not supported, got {call.op_type}")
+    raise call.error(f"loops and sequences are not supported, got {call.op_type}")

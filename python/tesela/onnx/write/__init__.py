@@ -1,0 +1,5 @@
+"""Exporters of operators by family; importing them fills writer.EXPORTERS."""
+
+from . import activation, arithmetic, array, convolution, layout, normalization, pooling, reduction
+
+__all__ = ["activation", "arithmetic", "array", "convolution", "layout", "normalization", "pooling", "reduction"]
