@@ -274,6 +274,11 @@ CONV2D_EDGES = [
     conv2d("winograd", 40, (13, 18), 32, 5, padding=2, n=2),
     conv2d("winograd", 64, 15, 96, 5, padding=((0, 3), (1, 2)), groups=2),
     conv2d("winograd", 33, (9, 14), 50, 2, padding=((1, 0), (0, 1)), n=2),
+    conv2d("winograd", 64, (27, 22), 64, 3, padding=2, dilation=2, n=2),
+    conv2d("winograd", 48, (30, 33), 40, 3, padding=((3, 1), (2, 4)), dilation=(3, 2), n=2),
+    conv2d("winograd", 64, 28, 64, 3, padding=4, dilation=4, groups=2),
+    conv2d("winograd", 40, (27, 32), 32, 5, padding=((4, 3), (2, 4)), dilation=2),
+    conv2d("winograd", 40, (32, 29), 50, 2, padding=((1, 0), (0, 1)), dilation=(1, 3)),
 ]
 
 CONV_TRANSPOSE2D_NETWORKS = [

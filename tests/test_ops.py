@@ -297,6 +297,16 @@ def winograd_magnitude(m: int, x: np.ndarray, weight: np.ndarray, padding) -> np
     return y[:, :, :OH, :OW]
 
 
+def dilated_magnitude(m: int, x: np.ndarray, weight: np.ndarray, padding, dilation, y_dims) -> np.ndarray:
+    """The same with a dilation: outputs with equal coordinates modulo it are a convolution of every so many inputs."""
+    y, x, (step_h, step_w) = np.zeros(y_dims), np.pad(x, ((0, 0), (0, 0), *padding)), dilation
+    for h in range(min(step_h, y_dims[2])):
+        for w in range(min(step_w, y_dims[3])):
+            part = x[:, :, h::step_h, w::step_w]
+            y[:, :, h::step_h, w::step_w] = winograd_magnitude(m, part, weight, ((0, 0), (0, 0)))
+    return y
+
+
 def transposed_magnitude(m: int, x: np.ndarray, weight: np.ndarray, stride: int, padding: int, y_dims) -> np.ndarray:
     """The same for conv_transpose2d: each phase is a convolution with the taps that it sees, in reverse order."""
     y, r = np.zeros(y_dims), weight.shape[2] // stride
@@ -326,8 +336,8 @@ def test_winograd(case, epilogue, isa, planned):
         x, weight = arrays["x"], arrays["weight"]
         padding = case.arguments.get("padding", 0)
         if case.op == "conv2d":
-            sides = TABLE["conv2d"].attributes(padding=padding)["padding"]
-            magnitude = winograd_magnitude(m, x, weight, sides)
+            attributes = TABLE["conv2d"].attributes(padding=padding, dilation=case.arguments.get("dilation", 1))
+            magnitude = dilated_magnitude(m, x, weight, attributes["padding"], attributes["dilation"], y.shape)
         else:
             magnitude = transposed_magnitude(m, x, weight, case.arguments.get("stride", 1), padding, y.shape)
         magnitude += np.abs(arrays["residual"]) if residual else 0

@@ -18,10 +18,28 @@ constexpr int most_points = 6, most_taps = 5;  // along one axis
 // r of F(m, r): the taps of every phase along both axes; 0 where they differ or lie apart.
 int taps_of(const Conv2dShape& s) {
   const int64_t step_h = s.transposed ? s.SH : 1, step_w = s.transposed ? s.SW : 1;
-  if (s.DH != 1 || s.DW != 1 || (!s.transposed && (s.SH != 1 || s.SW != 1))) return 0;
+  if (s.transposed ? s.DH != 1 || s.DW != 1 : s.SH != 1 || s.SW != 1) return 0;
   if (s.KH % step_h != 0 || s.KW % step_w != 0 || s.KH / step_h != s.KW / step_w) return 0;
   const int64_t r = s.KH / step_h;
   return r == 2 || r == 3 || r == 5 ? static_cast<int>(r) : 0;
+}
+
+// Distance of neighbouring outputs that are computed as one convolution of neighbouring taps.
+int64_t step_of(int64_t stride, int64_t dilation, bool transposed) { return transposed ? stride : dilation; }
+
+// The phases of a transposed convolution, the sub-grids of a dilated one; the taps' offsets are those of the input.
+std::vector<Phase> grids_of(const Conv2dShape& s) {
+  std::vector<Phase> phases = phases_of(s);
+  if (s.transposed) return phases;
+  std::vector<Phase> grids;
+  for (int64_t h = 0; h < std::min(s.DH, s.OH); ++h) {
+    for (int64_t w = 0; w < std::min(s.DW, s.OW); ++w) {
+      Phase grid{h, w, ceil_div(s.OH - h, s.DH), ceil_div(s.OW - w, s.DW), phases[0].taps};
+      for (Tap& tap : grid.taps) tap.h += static_cast<int32_t>(h), tap.w += static_cast<int32_t>(w);
+      grids.push_back(std::move(grid));
+    }
+  }
+  return grids;
 }
 
 // G, (m + r - 1) x r.
@@ -49,9 +67,10 @@ double cost(double products, double weights, double transformed) {
   return std::max(products + products_per_transformed * transformed, products_per_weight * weights);
 }
 
-// Of one phase; all have about as many outputs.
-double winograd_cost(const Conv2dShape& s, double rows_h, double rows_w, int m, int r) {
-  const double tiles = s.N * std::ceil(rows_h / m) * std::ceil(rows_w / m), points = (m + r - 1.0) * (m + r - 1.0);
+// Of one phase of a transposed convolution, or of all sub-grids, which share their weights: `grids` of them.
+double winograd_cost(const Conv2dShape& s, double grids, double rows_h, double rows_w, int m, int r) {
+  const double tiles = grids * s.N * std::ceil(rows_h / m) * std::ceil(rows_w / m),
+               points = (m + r - 1.0) * (m + r - 1.0);
   const double weights = points * s.IC / s.G * s.OC;
   return cost(tiles * weights, weights, tiles * points * (s.IC + s.OC));
 }
@@ -79,13 +98,16 @@ void transform_filter(const FilterMatrix& G, int points, int r, const double (&g
 int winograd_tile(const Conv2dShape& s) {
   const int r = taps_of(s);
   if (r == 0 || s.IC / s.G < 16 || s.OC / s.G < 16) return 0;
-  const double rows_h = ceil_div(s.OH, s.transposed ? s.SH : 1), rows_w = ceil_div(s.OW, s.transposed ? s.SW : 1);
+  const auto step_h = static_cast<double>(step_of(s.SH, s.DH, s.transposed));
+  const auto step_w = static_cast<double>(step_of(s.SW, s.DW, s.transposed));
+  const double rows_h = std::ceil(s.OH / step_h), rows_w = std::ceil(s.OW / step_w);
+  const double grids = s.transposed ? 1 : std::min<double>(step_h, s.OH) * std::min<double>(step_w, s.OW);
   const double weights = 1.0 * r * r * s.IC / s.G * s.OC;
-  double least = cost(s.N * rows_h * rows_w * weights, weights, 0);
+  double least = cost((s.transposed ? rows_h * rows_w : 1.0 * s.OH * s.OW) * s.N * weights, weights, 0);
   int tile = 0;
   for (int m : {2, 3, 4}) {
     if (m + r - 1 != 4 && m + r - 1 != 6) continue;
-    const double here = winograd_cost(s, rows_h, rows_w, m, r);
+    const double here = winograd_cost(s, grids, rows_h, rows_w, m, r);
     if (here <= least) least = here, tile = m;
   }
   return tile;
@@ -96,11 +118,11 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, int m, const T
   const Conv2dShape& s = request.s;
   const int r = taps_of(s), n = m + r - 1, points = n * n;
   const std::vector<ChannelRun> runs = channel_runs(s);
-  const std::vector<Phase> phases = phases_of(s);
+  const std::vector<Phase> phases = grids_of(s);
   ContractionData data;
   size_t floats = 0;
   for (const ChannelRun& run : runs) floats += static_cast<size_t>(run.panels * run.ic_blocks) * 256 * points;
-  data.weights = PackedFloats(floats * phases.size());
+  data.weights = PackedFloats(floats * (s.transposed ? phases.size() : 1));
   data.bias = padded_channels(request.bias, s.OC);
 
   const FilterMatrix G = filter_matrix(m, r);
@@ -109,6 +131,8 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, int m, const T
   int64_t most_tiles = 0, most_blocks = 0;
   const int64_t threads = num_threads();
   for (const Phase& phase : phases) {
+    const bool packed = !s.transposed && to != data.weights.data();  // all sub-grids have the same weights
+    if (packed) to = data.weights.data();
     int32_t first_h = phase.taps[0].h, first_w = phase.taps[0].w;
     for (const Tap& tap : phase.taps) first_h = std::min(first_h, tap.h), first_w = std::min(first_w, tap.w);
     data.taps.push_back({first_h, first_w});
@@ -124,14 +148,15 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, int m, const T
       problem.rows_h = phase.rows_h, problem.rows_w = phase.rows_w;
       problem.offset_h = phase.offset_h, problem.offset_w = phase.offset_w;
       for (int64_t panel = 0; panel < run.panels; ++panel, to += problem.panel_stride) {
-        for (int64_t j = 0; j < 16 && (run.panel + panel) * 16 + j < s.OC; ++j) {
+        for (int64_t j = 0; !packed && j < 16 && (run.panel + panel) * 16 + j < s.OC; ++j) {
           const int64_t oc = (run.panel + panel) * 16 + j, group = oc / ocs;
           const int64_t end = std::min((run.ic_block + run.ic_blocks) * 16, (group + 1) * ics);
           for (int64_t ic = std::max(run.ic_block * 16, group * ics); ic < end; ++ic) {
             const int64_t kernel = s.transposed ? ic * ocs + oc % ocs : oc * ics + ic % ics;
             double g[most_taps][most_taps];
             for (const Tap& tap : phase.taps) {
-              g[tap.h - first_h][tap.w - first_w] = request.weight[(kernel * s.KH + tap.kh) * s.KW + tap.kw];
+              g[(tap.h - first_h) / s.DH][(tap.w - first_w) / s.DW] =
+                  request.weight[(kernel * s.KH + tap.kh) * s.KW + tap.kw];
             }
             transform_filter(G, n, r, g, to + (ic - run.ic_block * 16) * 16 + j, problem.k * 16);
           }
@@ -160,7 +185,8 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, int m, const T
   WinogradArgs args{};
   args.problems = data.problems.data(), args.tasks = data.tasks.data(), args.bias = data.bias.data();
   args.IH = s.IH, args.IW = s.IW, args.OW = s.OW;
-  args.step_h = s.transposed ? s.SH : 1, args.step_w = s.transposed ? s.SW : 1;
+  args.step_h = step_of(s.SH, s.DH, s.transposed), args.step_w = step_of(s.SW, s.DW, s.transposed);
+  args.dilation_h = s.transposed ? 1 : s.DH, args.dilation_w = s.transposed ? 1 : s.DW;
   args.x_plane_stride = x.plane_stride, args.y_plane_stride = y.plane_stride;
   args.total_panels = y.blocks();
   args.last_panel_lanes = s.OC - (y.blocks() - 1) * channel_block;

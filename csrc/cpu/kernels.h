@@ -78,6 +78,7 @@ struct WinogradArgs {
   const Contraction* problems;
   const ContractionTask* tasks;
   int64_t IH, IW, OW, step_h, step_w, x_plane_stride, y_plane_stride;
+  int64_t dilation_h, dilation_w;  // between the input pixels of a tile
   int64_t total_panels, last_panel_lanes;
   const float* bias;  // (total_panels * 16) or null
   ActivationSpec activation;

@@ -10,6 +10,7 @@
 // laid out so that one point of the transform is the packed form of contraction.h; then, panel by panel, it runs one
 // product of (tiles x channels) for each of the points and transforms the sums back, adding bias and residual. Scratch
 // is sized to stay in L2, so nothing but input, weights and output leaves the core. A lane is a channel throughout.
+// With dilation d, the outputs with equal coordinates modulo d are an ordinary convolution of every d-th input pixel.
 //
 // Limits: one rounding more per transform; about twice the error of direct sums for F(4, 3), less than it for F(2, 3).
 // The transforms subtract, so a NaN or an infinity spreads over its tile.
@@ -75,13 +76,14 @@ struct SixPoints {
   }
 };
 
-// x: the tile's first pixel in a plane `row_stride` floats wide; v: the tile in the first point.
+// x: the tile's first pixel, the next rows and columns so many floats further; v: the tile in the first point.
 template <class F>
-TESELA_INLINE void transform_input(const float* x, int64_t row_stride, float* v, int64_t point_stride) {
+TESELA_INLINE void transform_input(const float* x, int64_t row_stride, int64_t column_stride, float* v,
+                                   int64_t point_stride) {
   constexpr int n = F::n;
   vfloat rows[n][n], from[n], to[n];
   for (int c = 0; c < n; ++c) {
-    for (int r = 0; r < n; ++r) from[r] = load(x + r * row_stride + c * 16);
+    for (int r = 0; r < n; ++r) from[r] = load(x + r * row_stride + c * column_stride);
     F::input(from, to);
     for (int r = 0; r < n; ++r) rows[r][c] = to[r];
   }
@@ -132,36 +134,41 @@ struct Task {
     const int64_t point_stride = problem.ic_blocks * tiles * 16;
     for (int64_t t = 0; t < tiles; ++t) {
       const Place p = place(t);
-      const int64_t h = p.h + problem.taps[0], w = p.w + problem.taps[1];
-      const bool inside = h >= 0 && w >= 0 && h + n <= args.IH && w + n <= args.IW;
+      const int64_t h = p.h * args.dilation_h + problem.taps[0], w = p.w * args.dilation_w + problem.taps[1];
+      const bool inside =
+          h >= 0 && w >= 0 && h + (n - 1) * args.dilation_h < args.IH && w + (n - 1) * args.dilation_w < args.IW;
       const float* plane = io.x + p.image * io.x_image_stride + problem.ic_block * args.x_plane_stride;
       for (int64_t block = 0; block < problem.ic_blocks; ++block, plane += args.x_plane_stride) {
         const float* x = plane + (h * args.IW + w) * 16;
-        int64_t row_stride = args.IW * 16;
+        int64_t row_stride = args.IW * 16 * args.dilation_h, column_stride = 16 * args.dilation_w;
         if (inside) {
           for (int r = 0; r < n; ++r) {
-            for (int c = 0; c < m; ++c) __builtin_prefetch(x + r * row_stride + (n + c) * 16);
+            for (int c = 0; c < m; ++c) __builtin_prefetch(x + r * row_stride + (n + c) * column_stride);
           }
-        }
-        if (!inside) {
+        } else {
           copy_patch(plane, h, w);
           x = patch;
-          row_stride = n * 16;
+          row_stride = n * 16, column_stride = 16;
         }
         for (int lane = 0; lane < 16; lane += lanes) {
-          transform_input<F>(x + lane, row_stride, v + (block * tiles + t) * 16 + lane, point_stride);
+          float* to = v + (block * tiles + t) * 16 + lane;
+          if (column_stride == 16) {  // known to the compiler
+            transform_input<F>(x + lane, row_stride, 16, to, point_stride);
+          } else {
+            transform_input<F>(x + lane, row_stride, column_stride, to, point_stride);
+          }
         }
       }
     }
   }
 
-  void copy_patch(const float* plane, int64_t h, int64_t w) const {
+  void copy_patch(const float* plane, int64_t first_h, int64_t first_w) const {
     for (int r = 0; r < n; ++r) {
       for (int c = 0; c < n; ++c) {
-        const bool inside = h + r >= 0 && h + r < args.IH && w + c >= 0 && w + c < args.IW;
+        const int64_t h = first_h + r * args.dilation_h, w = first_w + c * args.dilation_w;
+        const bool inside = h >= 0 && h < args.IH && w >= 0 && w < args.IW;
         for (int lane = 0; lane < 16; lane += lanes) {
-          store(patch + (r * n + c) * 16 + lane,
-                inside ? load(plane + ((h + r) * args.IW + w + c) * 16 + lane) : zero());
+          store(patch + (r * n + c) * 16 + lane, inside ? load(plane + (h * args.IW + w) * 16 + lane) : zero());
         }
       }
     }
