@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,19 @@ def isa(request: pytest.FixtureRequest):
     """Every instruction set that this machine can run, selected in turn."""
     with tesela.max_isa(request.param):
         yield request.param
+
+
+@pytest.fixture(scope="session")
+def data() -> Callable[[str], Path]:
+    """Others' weights and photos, by their names in the folder that TESELA_TEST_DATA names; nothing of it is ours."""
+
+    def path(name: str) -> Path:
+        folder = os.environ.get("TESELA_TEST_DATA")
+        if not folder or not (Path(folder) / name).exists():
+            pytest.skip(f"TESELA_TEST_DATA names no folder with {name}")
+        return Path(folder) / name
+
+    return path
 
 
 @pytest.fixture

@@ -3,15 +3,12 @@
 Those of PyTorch are in test_onnx_pytorch.py, files that nobody vouches for in test_onnx_untrusted.py.
 """
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tesela as ts
 
 onnx = pytest.importorskip("onnx")
-from onnx import TensorProto, numpy_helper  # noqa: E402
+from onnx import TensorProto  # noqa: E402
 from onnx_mutation import F, branch, model, node, tensor  # noqa: E402
 
 RELATIVE = 1e-4  # of the largest output: two orders of summation in float32
@@ -196,63 +193,3 @@ def test_a_computed_condition_is_refused():
     nodes = [node("Greater", ["x", "z"], ["c"]), node("If", ["c"], **same)]
     with pytest.raises(ValueError, match=r"If.*the condition known when the network is planned"):
         ts.onnx.load(model(nodes, x=(1,), initializers=[tensor([0.0], "z")]).SerializeToString()).compile()
-
-
-# --------------------------------------------------------------------------------------------------------- real files
-
-
-def data(name):
-    folder = os.environ.get("TESELA_TEST_DATA")
-    if not folder or not (Path(folder) / name).exists():
-        pytest.skip(f"TESELA_TEST_DATA names no folder with {name}")
-    return Path(folder) / name
-
-
-def stored(path):
-    return numpy_helper.to_array(TensorProto.FromString(path.read_bytes()))
-
-
-def test_squeezenet_agrees_with_its_published_outputs():
-    folder = data("squeezenet1_1")
-    net = ts.onnx.load(folder / "squeezenet1_1_fp16.onnx")
-    for i in range(6):
-        x, y = (stored(folder / f"test_data_set_{i}" / f"{which}_0.pb") for which in ("input", "output"))
-        # The outputs came from float32 weights, which float16 rounds by up to 2^-11 in each of 26 layers.
-        np.testing.assert_allclose(net(x).ravel(), y.ravel(), rtol=0, atol=1e-3)
-        assert net(x).argmax() == y.argmax()
-
-
-def test_squeezenet_knows_a_fish():
-    image = pytest.importorskip("PIL.Image")
-    folder = data("squeezenet1_1")
-    with image.open(folder / "fish.png") as photo:
-        pixels = np.asarray(photo.convert("RGB"), np.float32)[:, :, ::-1].transpose(2, 0, 1)[None]
-    y = ts.onnx.load(folder / "squeezenet1_1_fp16.onnx")(np.ascontiguousarray(pixels)).ravel()
-    assert y.argmax() == 0
-    assert y[0] == pytest.approx(0.738, abs=2e-3)
-
-
-def test_mnist_of_cntk():
-    image = pytest.importorskip("PIL.Image")
-    runtime = pytest.importorskip("onnxruntime")
-    folder = data("mnist_cntk")
-    with image.open(folder / "mnist_28.png") as digit:
-        x = np.asarray(digit.convert("L"), np.float32)[None, None]
-    session = runtime.InferenceSession(str(folder / "mnist.onnx"), providers=["CPUExecutionProvider"])
-    expect_close(ts.onnx.load(folder / "mnist.onnx")(x), session.run(None, {session.get_inputs()[0].name: x})[0])
-
-
-def test_photos_get_the_class_that_onnxruntime_gives_them():
-    image = pytest.importorskip("PIL.Image")
-    runtime = pytest.importorskip("onnxruntime")
-    model, photos = data("squeezenet1_1") / "squeezenet1_1_fp16.onnx", sorted(data("photos").glob("*.JPEG"))
-    session = runtime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    net = ts.onnx.load(model)
-    kind = np.float16 if session.get_inputs()[0].type == "tensor(float16)" else np.float32
-    same = 0
-    for path in photos:
-        with image.open(path) as photo:
-            rgb = np.asarray(photo.convert("RGB").resize((224, 224)), np.float32)
-        x = np.ascontiguousarray((rgb[:, :, ::-1] - (104, 117, 123)).transpose(2, 0, 1)[None], np.float32)
-        same += net(x).argmax() == session.run(None, {session.get_inputs()[0].name: x.astype(kind)})[0].argmax()
-    assert same == len(photos)
