@@ -214,6 +214,74 @@ def test_a_network_runs_as_on_the_cpu(rng, schedule):
         np.testing.assert_allclose(net.extract(x, ["relu1"])["relu1"], net.reference(x, outputs=["relu1"]), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ts.models.NETWORKS)
+def test_every_network_of_the_zoo_is_planned(name):
+    run = ts.models.NETWORKS[name]().compile(device="emulator")
+    assert sum(step.flops for step in run.steps()) > 0
+
+
+# Images so small that the emulator's few million products a second are enough.
+IMAGE_SIZE = {
+    "lenet5": (32, 32),
+    "squeezenet1_1": (32, 33),
+    "mobilenet_v2": (32, 31),
+    "autoencoder": (16, 16),
+    "unpooling_autoencoder": (8, 16),
+    "denoiser": (8, 12),
+}
+
+
+@pytest.mark.parametrize("name", IMAGE_SIZE)
+def test_a_network_of_the_zoo_runs(name, rng):
+    net = ts.models.NETWORKS[name]()
+    ((channels, *_),) = net.graph.inputs.values()
+    x = rng.standard_normal((1, channels, *IMAGE_SIZE[name]), np.float32)
+    expected = net.reference(x)
+    with default_device("emulator"):
+        assert np.abs(net(x) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_an_onnx_network_with_array_operators(rng):
+    onnx = pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    w = rng.standard_normal((6, 3, 3, 3)).astype(np.float32)
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 17]>
+        attended (float[2, 3, 6, 5] x, float[6, 3, 3, 3] w) => (float[2, 30, 2, 30] y, int64[2, 1, 2, 30] best)
+        {
+            a = Conv <pads = [1, 1, 1, 1]> (x, w)
+            shape = Constant <value_ints = [0, 6, 30]> ()
+            b = Reshape (a, shape)
+            c = Transpose <perm = [0, 2, 1]> (b)
+            mean = ReduceMean <axes = [-1]> (c)
+            centred = Sub (c, mean)
+            two = Constant <value_float = 2.0> ()
+            squares = Pow (centred, two)
+            variance = ReduceMean <axes = [-1]> (squares)
+            deviation = Sqrt (variance)
+            d = Div (centred, deviation)
+            zero = Constant <value_float = 0.0> ()
+            large = Greater (d, zero)
+            e = Erf (d)
+            f = Where (large, d, e)
+            order = ArgMax <axis = 2, keepdims = 0> (d)
+            g = Gather <axis = 2> (f, order)
+            y = Softmax <axis = -1> (g)
+            best = ArgMax <axis = 1> (g)
+        }
+    """)
+    x = rng.standard_normal((2, 3, 6, 5)).astype(np.float32)
+    del model.graph.input[1]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(w, "w"))
+    network = ts.onnx.load(model.SerializeToString())
+    with default_device("emulator"):
+        y, best = network(x)
+    expected_y, expected_best = ReferenceEvaluator(model).run(None, {"x": x})
+    np.testing.assert_allclose(y, expected_y, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(best, expected_best)
+
+
 def test_threads_may_share_a_network(rng):
     net = small_network()
     xs = [rng.standard_normal((1, 3, 12, 10)).astype(np.float32) for _ in range(6)]
