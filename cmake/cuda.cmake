@@ -69,19 +69,23 @@ endforeach()
 string(REPLACE ";" " " names "${names}")
 message(STATUS "tesela: CUDA kernels by nvcc ${nvcc_version} (${TESELA_NVCC}) for ${names}")
 
-# The register budget of every kernel: what its launch bounds allow, without a spill. A build with TESELA_WERROR fails
-# where one does not keep it.
+# Every kernel has a budget of registers, shared memory and stack (csrc/cuda/budgets). A build with TESELA_WERROR fails
+# where one does not keep it; a spilled register is always an error.
 set(flags -std=c++20 -O3 ${targets} -ccbin "${CMAKE_CXX_COMPILER}" -Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra
-          -Xptxas=--warn-on-spills,--warn-on-local-memory-usage -DTESELA_DEVICE=cuda "-DTESELA_CUDA_ARCHITECTURES=\"${names}\"")
+          -DTESELA_DEVICE=cuda "-DTESELA_CUDA_ARCHITECTURES=\"${names}\"")
 if(TESELA_WERROR)
-  list(APPEND flags -Werror=all-warnings -Xcompiler=-Werror -Xptxas=-Werror)
+  list(APPEND flags -Werror=all-warnings -Xcompiler=-Werror)
+  set(strict --strict)
 endif()
+set(watch "${CMAKE_CURRENT_SOURCE_DIR}/cmake/nvcc.py")
 foreach(source ${cuda_sources})
+  set(budgets "${CMAKE_CURRENT_SOURCE_DIR}/csrc/cuda/budgets/${source}.json")
   set(input "${CMAKE_CURRENT_SOURCE_DIR}/csrc/cuda/${source}.cu")
   set(object "${CMAKE_CURRENT_BINARY_DIR}/cuda_${source}.o")
   add_custom_command(
-    OUTPUT "${object}" DEPENDS "${input}" DEPFILE "${object}.d"
-    COMMAND "${TESELA_NVCC}" ${flags} -MD -MF "${object}.d" -c "${input}" -o "${object}"
+    OUTPUT "${object}" DEPENDS "${input}" "${watch}" "${budgets}" DEPFILE "${object}.d"
+    COMMAND "${Python_EXECUTABLE}" "${watch}" --budgets "${budgets}" ${strict} --
+            "${TESELA_NVCC}" ${flags} -MD -MF "${object}.d" -c "${input}" -o "${object}"
     COMMENT "nvcc csrc/cuda/${source}.cu" VERBATIM)
   target_sources(_core PRIVATE "${object}")
   set_source_files_properties("${object}" PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)

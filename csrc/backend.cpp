@@ -4,22 +4,6 @@
 #include "cuda/device.h"
 
 namespace tesela {
-namespace {
-
-[[noreturn]] void missing(const Backend& backend, const std::string& op) {
-  throw DeviceError(op + " is not there on device '" + backend.name() + "' yet; run this network on 'cpu'");
-}
-
-}  // namespace
-
-TensorId Backend::indexed_copy(Program&, TensorId, const IndexedCopy&) const { missing(*this, "indexed_copy"); }
-TensorId Backend::map(Program&, const std::string& op, const std::vector<TensorId>&, DType) const {
-  missing(*this, op);
-}
-TensorId Backend::reduce(Program&, const std::string& op, TensorId, const std::vector<int64_t>&, bool) const {
-  missing(*this, op);
-}
-TensorId Backend::gather(Program&, TensorId, TensorId, int64_t) const { missing(*this, "gather"); }
 
 const Backend& backend_of(const std::string& device) {
   if (device == "cpu") {

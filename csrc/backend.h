@@ -90,15 +90,15 @@ class Backend {
   virtual TensorId concat(Program&, const std::vector<TensorId>& parts, int64_t dim) const = 0;
   virtual TensorId resample2d(Program&, TensorId x, const Resampling&) const = 0;  // pad and upsample
   virtual TensorId pixel_shuffle(Program&, TensorId x, int64_t factor) const = 0;
-  // Array operators: plain tensors of any rank and dtype. A device that lacks one says so (backend.cpp).
-  virtual TensorId indexed_copy(Program&, TensorId x, const IndexedCopy&) const;
-  // An element-wise function by name (cpu/map.cpp); operands broadcast and but for a condition agree in dtype.
-  virtual TensorId map(Program&, const std::string& op, const std::vector<TensorId>& operands, DType y) const;
-  // A reduction by name (cpu/reduce.cpp); the reduced axes stay with size 1.
+  // Array operators: plain tensors of any rank and dtype, planned with arrays.h.
+  virtual TensorId indexed_copy(Program&, TensorId x, const IndexedCopy&) const = 0;
+  // An element-wise function by name (map_functions.h); operands broadcast and but for a condition agree in dtype.
+  virtual TensorId map(Program&, const std::string& op, const std::vector<TensorId>& operands, DType y) const = 0;
+  // A reduction by name (reductions.h); the reduced axes stay with size 1.
   virtual TensorId reduce(Program&, const std::string& op, TensorId x, const std::vector<int64_t>& axes,
-                          bool select_last) const;
-  virtual TensorId gather(Program&, TensorId x, TensorId indices, int64_t axis) const;  // indices int64
-  virtual TensorId copy(Program&, TensorId x) const = 0;                                // plain to plain, a new tensor
+                          bool select_last) const = 0;
+  virtual TensorId gather(Program&, TensorId x, TensorId indices, int64_t axis) const = 0;  // indices int64
+  virtual TensorId copy(Program&, TensorId x) const = 0;  // plain to plain, a new tensor
   virtual TensorId convert(Program&, TensorId x, Layout layout) const = 0;
 };
 

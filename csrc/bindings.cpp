@@ -151,6 +151,14 @@ struct PyProgram {
     py::gil_scoped_release release;
     return program.profile(from, to, threads, repeats);
   }
+
+  double seconds(const std::vector<py::array>& in, const std::vector<py::array>& out, int threads, int repeats) {
+    const auto from = buffers<const void*>(program, inputs, in, "input", false);
+    const auto to = buffers<void*>(program, outputs, out, "output", true);
+    if (repeats < 1) throw ShapeError("seconds: expected repeats of at least 1, got " + std::to_string(repeats));
+    py::gil_scoped_release release;
+    return program.seconds(from, to, threads, repeats);
+  }
 };
 
 void define_program(py::module_& m) {
@@ -198,6 +206,7 @@ void define_program(py::module_& m) {
           "outputs"_a, "most_bytes"_a = SIZE_MAX, "kept"_a = std::vector<TensorId>{})
       .def("run", &P::run, "inputs"_a, "outputs"_a, "threads"_a)
       .def("profile", &P::profile, "inputs"_a, "outputs"_a, "threads"_a, "repeats"_a)
+      .def("seconds", &P::seconds, "inputs"_a, "outputs"_a, "threads"_a, "repeats"_a)
       .def("steps", [](const P& p) { return p.program.steps(); })
       .def(
           "memory",

@@ -70,6 +70,8 @@ class Program {
   // Runs `repeats` times and reports the fastest time of each step.
   std::vector<StepReport> profile(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
                                   int threads, int repeats);
+  // Seconds of one run, of `repeats` in a row after one that is not counted, without the copies to and from a device.
+  double seconds(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads, int repeats);
 
   std::vector<StepReport> steps() const;  // of every image where they are run apart; seconds = 0
   size_t arena_bytes() const { return arena_bytes_; }
@@ -113,7 +115,7 @@ class Program {
   void execute(Context& context, Team& team, double* seconds);
   void execute_each_image(Context& context, size_t step, Team& team, double* seconds);
   void repeat(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads, int repeats,
-              std::vector<double>* least);
+              std::vector<double>* least, double* in_a_row = nullptr);
 
   const Backend& backend_;
   const Accuracy accuracy_;

@@ -14,8 +14,20 @@ import pytest
 import tesela
 from tesela import _core
 from tesela.operators import TABLE
+from tesela.runtime import default_device
 
 FENCE = 37  # elements on each side: odd, so that nothing stands on a boundary that a kernel may hope for
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="where functional operators and networks run: cpu, cuda, emulator")
+
+
+@pytest.fixture(autouse=True)
+def _device(request: pytest.FixtureRequest):
+    """Operators and networks on NumPy arrays run on the device that was asked for, if it can be had."""
+    with default_device(request.config.getoption("--device")):
+        yield
 
 
 def pytest_configure(config: pytest.Config) -> None:

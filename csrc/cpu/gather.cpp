@@ -5,6 +5,7 @@
 #include <limits>
 #include <string>
 
+#include "../arrays.h"
 #include "planning.h"
 
 namespace tesela::cpu {
@@ -35,8 +36,7 @@ struct GatherPlan final : Plan {
       }
     });
     if (bad.load() == none) return;
-    throw ShapeError("gather: index " + std::to_string(at[bad.load()]) + " at position " + std::to_string(bad.load()) +
-                     " is outside an axis of " + std::to_string(size));
+    refuse_index(at[bad.load()], bad.load(), size);
   }
 };
 
@@ -45,25 +45,15 @@ struct GatherPlan final : Plan {
 TensorId CpuBackend::gather(Program& program, TensorId x, TensorId indices, int64_t axis) const {
   x = program.in_layout(x, Layout::plain);
   indices = program.in_layout(indices, Layout::plain);
-  const TensorSpec from = program.spec(x);
-  if (program.spec(indices).dtype != DType::int64) throw ShapeError("gather: expected indices of dtype int64");
-  const Dims at = program.spec(indices).dims;
-  const auto a = static_cast<size_t>(normalized_dim("gather", axis, static_cast<int64_t>(from.dims.size())));
-  Dims y(from.dims.begin(), from.dims.begin() + static_cast<int64_t>(a));
-  const int64_t outer = element_count(y, "gather");
-  const int64_t inner = element_count(Dims(from.dims.begin() + static_cast<int64_t>(a) + 1, from.dims.end()), "gather");
-  y.insert(y.end(), at.begin(), at.end());
-  y.insert(y.end(), from.dims.begin() + static_cast<int64_t>(a) + 1, from.dims.end());
-  element_count(y, "gather output");
+  GatherLoops loops = gather_loops(program.spec(x), program.spec(indices), axis);
   auto plan = std::make_unique<GatherPlan>();
   plan->algorithm = "plain";
-  plan->size = from.dims[a];
-  plan->indices = element_count(at, "gather indices");
-  plan->slice_bytes = inner * static_cast<int64_t>(bytes_of(from.dtype));
-  plan->slices = cut(outer * plan->indices, static_cast<double>(plan->slice_bytes) / 2);
-  TensorSpec result = plain_spec(std::move(y), from.dtype);
-  plan->bytes = 2 * payload(result);
-  return program.append(std::move(plan), {x, indices}, {std::move(result)})[0];
+  plan->size = loops.size;
+  plan->indices = loops.indices;
+  plan->slice_bytes = loops.inner * static_cast<int64_t>(bytes_of(loops.y.dtype));
+  plan->slices = cut(loops.outer * loops.indices, static_cast<double>(plan->slice_bytes) / 2);
+  plan->bytes = 2 * payload(loops.y);
+  return program.append(std::move(plan), {x, indices}, {std::move(loops.y)})[0];
 }
 
 }  // namespace tesela::cpu

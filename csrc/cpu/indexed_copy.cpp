@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "../arrays.h"
 #include "planning.h"
 
 namespace tesela::cpu {
@@ -70,59 +71,17 @@ std::unique_ptr<Plan> planned(std::vector<CopyAxis> axes, int64_t base, const st
   return plan;
 }
 
-// The range of offsets that the axes can add up to lies inside x.
-void check_places(const IndexedCopy& copy, int64_t x_elements) {
-  __int128 lowest = copy.base, highest = copy.base;  // sizes and strides have 63 bits, and there are few axes
-  for (const CopyAxis& axis : copy.axes) {
-    if (axis.size == 0) return;
-    if (axis.table.empty()) {
-      const __int128 reach = static_cast<__int128>(axis.stride) * (axis.size - 1);
-      (reach < 0 ? lowest : highest) += reach;
-      continue;
-    }
-    if (static_cast<int64_t>(axis.table.size()) != axis.size) throw ShapeError("indexed_copy: a table misses entries");
-    int64_t most = 0;  // absent places are never added
-    for (int64_t place : axis.table) most = std::max(most, place);
-    highest += most;
-  }
-  bool reads = true;
-  for (const CopyAxis& axis : copy.axes) {
-    reads = reads && (axis.table.empty() || *std::max_element(axis.table.begin(), axis.table.end()) >= 0);
-  }
-  if (reads && (lowest < 0 || highest >= x_elements)) throw ShapeError("indexed_copy: a place lies outside x");
-}
-
 }  // namespace
 
 TensorId CpuBackend::indexed_copy(Program& program, TensorId x, const IndexedCopy& copy) const {
   x = program.in_layout(x, Layout::plain);
-  const TensorSpec from = program.spec(x);
-  Dims dims;
-  for (const CopyAxis& axis : copy.axes) {
-    if (axis.size < 0) throw ShapeError("indexed_copy: a negative size");
-    dims.push_back(axis.size);
-  }
-  element_count(dims, "indexed_copy output");
-  check_places(copy, element_count(from.dims, "indexed_copy input"));
-  if (copy.fill.size() != bytes_of(from.dtype)) throw ShapeError("indexed_copy: expected one element to fill with");
-  std::vector<CopyAxis> axes;
-  for (const CopyAxis& axis : copy.axes) {
-    if (axis.size == 1 && axis.table.empty()) continue;
-    CopyAxis* last = axes.empty() ? nullptr : &axes.back();
-    if (last && last->table.empty() && axis.table.empty() && last->stride == axis.stride * axis.size) {
-      last->size *= axis.size;
-      last->stride = axis.stride;
-    } else {
-      axes.push_back(axis);
-    }
-  }
-  const size_t bytes = bytes_of(from.dtype);
-  auto plan = bytes == 1   ? planned<uint8_t>(std::move(axes), copy.base, copy.fill)
-              : bytes == 4 ? planned<uint32_t>(std::move(axes), copy.base, copy.fill)
-                           : planned<uint64_t>(std::move(axes), copy.base, copy.fill);
-  TensorSpec y = plain_spec(std::move(dims), from.dtype);
-  plan->bytes = 2 * payload(y);
-  return program.append(std::move(plan), {x}, {std::move(y)})[0];
+  IndexedCopyLoops loops = indexed_copy_loops(program.spec(x), copy);
+  const size_t bytes = bytes_of(loops.y.dtype);
+  auto plan = bytes == 1   ? planned<uint8_t>(std::move(loops.axes), copy.base, copy.fill)
+              : bytes == 4 ? planned<uint32_t>(std::move(loops.axes), copy.base, copy.fill)
+                           : planned<uint64_t>(std::move(loops.axes), copy.base, copy.fill);
+  plan->bytes = 2 * payload(loops.y);
+  return program.append(std::move(plan), {x}, {std::move(loops.y)})[0];
 }
 
 }  // namespace tesela::cpu

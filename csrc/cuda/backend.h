@@ -99,6 +99,12 @@ class DeviceBackend final : public Backend {
   TensorId softmax(Program&, TensorId x, int64_t dim, bool log) const override;
   // resample2d.cu
   TensorId resample2d(Program&, TensorId x, const Resampling&) const override;
+  // map.cu, reduce.cu, gather.cu, indexed_copy.cu
+  TensorId map(Program&, const std::string& op, const std::vector<TensorId>& operands, DType y) const override;
+  TensorId reduce(Program&, const std::string& op, TensorId x, const std::vector<int64_t>& axes,
+                  bool select_last) const override;
+  TensorId gather(Program&, TensorId x, TensorId indices, int64_t axis) const override;
+  TensorId indexed_copy(Program&, TensorId x, const IndexedCopy&) const override;
   // layout.cu
   TensorId concat(Program&, const std::vector<TensorId>& parts, int64_t dim) const override;
   TensorId pixel_shuffle(Program&, TensorId x, int64_t factor) const override;

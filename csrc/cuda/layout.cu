@@ -3,7 +3,7 @@
 //   concat         rows of each part, found in rows of the whole at the part's offset
 //   pixel_shuffle  y[n, c, h*r + i, w*r + j] = x[n, c*r*r + i*r + j, h, w]
 //
-// One thread per element; concat launches once for each part. Elements are copied as 4-byte words, int64 as two.
+// One thread per element; concat launches once for each part. Elements are copied as words of their size.
 // Limits: any sizes. Not measured on a GPU yet.
 
 #include "backend.h"
@@ -12,12 +12,13 @@ namespace tesela::TESELA_DEVICE {
 namespace {
 
 struct CopyArgs {
-  int64_t words, x_row, y_row, y_offset;  // all in words
+  int64_t elements, x_row, y_row, y_offset;  // all in elements
 };
 
-__global__ void __launch_bounds__(block_threads) copy_rows_kernel(CopyArgs s, const uint32_t* x, uint32_t* y) {
-  for (int64_t item = first_item(); item < s.words; item += item_stride()) {
-    y[item / s.x_row * s.y_row + s.y_offset + item % s.x_row] = x[item];
+template <class Word>
+__global__ void __launch_bounds__(block_threads) copy_rows_kernel(CopyArgs s, const void* x, void* y) {
+  for (int64_t item = first_item(); item < s.elements; item += item_stride()) {
+    static_cast<Word*>(y)[item / s.x_row * s.y_row + s.y_offset + item % s.x_row] = static_cast<const Word*>(x)[item];
   }
 }
 
@@ -37,22 +38,21 @@ __global__ void __launch_bounds__(block_threads) pixel_shuffle_kernel(PixelShuff
 
 TensorId append_copy(Program& program, const char* algorithm, const std::vector<TensorId>& inputs, TensorSpec y,
                      int64_t rows) {
-  if (bytes_of(y.dtype) < 4) {
-    throw DeviceError(std::string(algorithm) + " of " + name_of(y.dtype) + " is not there on the GPU yet");
-  }
+  const size_t bytes = bytes_of(y.dtype);
+  auto* kernel = bytes == 1   ? copy_rows_kernel<uint8_t>
+                 : bytes == 4 ? copy_rows_kernel<uint32_t>
+                              : copy_rows_kernel<uint64_t>;
   std::vector<CopyArgs> parts;
   int64_t y_row = 0;
   for (TensorId id : inputs) {
-    const auto words = static_cast<int64_t>(program.spec(id).bytes() / sizeof(uint32_t));
-    const int64_t row = rows > 0 ? words / rows : 0;
-    parts.push_back({words, row, 0, y_row});
+    const int64_t elements = program.spec(id).elements(), row = rows > 0 ? elements / rows : 0;
+    parts.push_back({elements, row, 0, y_row});
     y_row += row;
   }
   for (CopyArgs& part : parts) part.y_row = y_row;
-  auto run = [parts = std::move(parts)](const Operand* in, const Operand* out, void* stream) {
+  auto run = [kernel, parts = std::move(parts)](const Operand* in, const Operand* out, void* stream) {
     for (size_t i = 0; i < parts.size(); ++i) {
-      launch(copy_rows_kernel, grid_over(parts[i].words), stream, parts[i], static_cast<const uint32_t*>(in[i].data),
-             static_cast<uint32_t*>(out[0].data));
+      launch(kernel, grid_over(parts[i].elements), stream, parts[i], in[i].data, out[0].data);
     }
   };
   return append(program, algorithm, inputs, {std::move(y)}, 0, 0, std::move(run))[0];

@@ -9,8 +9,8 @@ namespace tesela::TESELA_DEVICE {
 inline constexpr int warp_lanes = 32;
 
 // With 32 lanes, all lanes of a warp call these together, and all get the result. The order of a sum is fixed.
-template <int lanes>
-__device__ inline float sum_over_lanes(float value) {
+template <int lanes, class T>
+__device__ inline T sum_over_lanes(T value) {
   for (int step = lanes / 2; step > 0; step /= 2) value += __shfl_xor_sync(~0u, value, step);
   return value;
 }

@@ -11,6 +11,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from . import benchmark, models, runtime
+from . import selftest as selftests
 from .network import Network
 
 app = typer.Typer(
@@ -55,6 +56,23 @@ def profile(network: NetworkName, batch: Batch = 1, threads: Threads = None, wei
     (dims,) = net.graph.inputs.values()
     x = np.random.default_rng(0).random((batch, *dims), np.float32)
     print(net.profile(x, threads=threads))
+
+
+@app.command()
+def selftest(device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu") -> None:
+    """Checks every kernel family of a device against the float64 reference; exit status 1 where one is wrong."""
+    table = Table("operator", "algorithm", "integers", "error / bound", "", title=f"device {device}")
+    failed = checked = 0
+    for result in selftests.run(device):
+        checked += 1
+        failed += not result.passed
+        exact = {True: "exact", False: "WRONG", None: ""}[result.exact]
+        verdict = "ok" if result.passed else f"FAILED {result.problem}".rstrip()
+        table.add_row(result.op, ", ".join(result.algorithms), exact, f"{result.error:.2g}", verdict)
+    Console().print(table)
+    print(f"{checked - failed} of {checked} checks passed on {device}")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()

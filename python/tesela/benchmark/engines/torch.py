@@ -1,9 +1,12 @@
 """PyTorch, eager, walking tesela's graph with batch norm folded, as torch.fx would do; see also torch_channels_last."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ...graph import Graph
 from ...passes import fold_batch_norm
 from . import Model, Run
 
@@ -15,20 +18,25 @@ def prepare(model: Model, threads: int, memory_format=torch.contiguous_format) -
     graph, parameters = fold_batch_norm(model.graph, model.parameters)
     constants = {name: torch.from_numpy(value) for name, value in parameters.items()}
     constants = {n: c.contiguous(memory_format=memory_format) if c.ndim == 4 else c for n, c in constants.items()}
-    (image,) = graph.inputs
 
     @torch.inference_mode()
     def run(x: np.ndarray) -> list[np.ndarray]:
-        values = {image: torch.from_numpy(x).contiguous(memory_format=memory_format)}
-        for node in graph.nodes:
-            operands = {k: [values[v] for v in value] if isinstance(value, list) else values[value]
-                        for k, value in node.inputs.items()}  # fmt: skip
-            operands |= {operand: constants[name] for operand, name in node.parameters.items()}
-            results = apply(node.op, node.attributes, **operands)
-            values.update(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
-        return [values[name].contiguous().numpy() for name in graph.outputs]
+        image = torch.from_numpy(x).contiguous(memory_format=memory_format)
+        return [y.contiguous().numpy() for y in forward(graph, constants, image)]
 
     return run
+
+
+def forward(graph: Graph, constants: Mapping[str, torch.Tensor], image: torch.Tensor) -> list[torch.Tensor]:
+    """The outputs of a network of one input, node by node, on whatever device the tensors are."""
+    values = dict.fromkeys(graph.inputs, image)
+    for node in graph.nodes:
+        operands = {k: [values[v] for v in value] if isinstance(value, list) else values[value]
+                    for k, value in node.inputs.items()}  # fmt: skip
+        operands |= {operand: constants[name] for operand, name in node.parameters.items()}
+        results = apply(node.op, node.attributes, **operands)
+        values.update(zip(node.outputs, results if isinstance(results, tuple) else (results,), strict=True))
+    return [values[name] for name in graph.outputs]
 
 
 def apply(op: str, attributes: dict, **operands):

@@ -1,0 +1,72 @@
+"""python -m bench.gpu --out DIR, from the root of the repository, on a machine with a GPU, nvcc and PyTorch.
+
+Builds tesela for the card, checks it there, and compares it with cuDNN. DIR gets record.json (card, driver, clocks,
+date, commit, and how every stage ended), a log of each stage, and cudnn.json, which is written row by row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shutil
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+
+from . import card, stages
+
+ROOT = Path(__file__).parents[2]
+BUILD_NEEDS = ("scikit_build_core", "pybind11")
+TESTS = [str(ROOT / "tests" / f"test_{name}.py") for name in ("device", "array", "cuda_build")]
+
+
+def plan(out: Path, described: dict[str, str]) -> list[stages.Stage]:
+    python, site = sys.executable, str(out / "site")
+    build = {"TESELA_CUDA": "ON", "TESELA_WERROR": "OFF", "CUDAARCHS": card.architecture(described)}
+    here = {"PYTHONPATH": f"{site}:{ROOT / 'tests'}:{ROOT}"}
+    missing = [name for name in BUILD_NEEDS if importlib.util.find_spec(name) is None]
+    torch = "" if importlib.util.find_spec("torch") else "PyTorch is not installed"
+    sanitizer = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
+    no_sanitizer = "" if Path(sanitizer).exists() else "compute-sanitizer was not found"
+    install = [python, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--upgrade", "--target", site]
+    selftest = [python, "-m", "bench.gpu.selftest"]
+    checked = [sanitizer, "--error-exitcode", "9", "--tool"]
+    return [
+        stages.Stage("build", 150, [*install, str(ROOT)], build,
+                     f"pip install {' '.join(missing)}" if missing else "", needed=True),
+        stages.Stage("selftest", 30, selftest, here),
+        stages.Stage("tests", 120, [python, "-m", "pytest", "-q", "-x", "--device", "cuda", *TESTS], here),
+        stages.Stage("cudnn", 200, [python, "-m", "bench.gpu.cudnn", "--out", str(out / "cudnn.json")], here, torch),
+        *(stages.Stage(tool, 45, [*checked, tool, *selftest, "--reduced"], here, no_sanitizer)
+          for tool in ("memcheck", "racecheck")),
+    ]  # fmt: skip
+
+
+def commit() -> str:
+    answer = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    return answer.stdout.strip() or "unknown"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.gpu", description="Build, check and measure on this GPU.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for records and logs")
+    parser.add_argument("--seconds", type=float, default=590, help="for everything (default: %(default)s)")
+    args = parser.parse_args()
+    try:
+        described = card.describe()
+    except RuntimeError as error:
+        parser.exit(1, f"bench.gpu: {error}\n")
+    out = args.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    record = {
+        "card": described,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "python": sys.version.split()[0],
+    }
+    parser.exit(0 if stages.run(plan(out, described), args.seconds, out, record, card.describe) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+// Where the elements of a warp's matrix fragments are, and where tiles lie in shared memory: host and device alike, and
+// checked here for every value that occurs, when the file is compiled.
+//
+// mma.m16n8k8: of each operand a lane holds some elements. With g = lane / 4 and t = lane % 4:
+//
+//     a (16 x 8)  a0 = (g, t)   a1 = (g + 8, t)   a2 = (g, t + 4)   a3 = (g + 8, t + 4)
+//     b (8 x 8)   b0 = (t, g)   b1 = (t + 4, g)
+//     c (16 x 8)  c0 = (g, 2t)  c1 = (g, 2t + 1)  c2 = (g + 8, 2t)  c3 = (g + 8, 2t + 1)
+//
+// A tile of A lies row by row, of B row by row, each row longer than it need be, so that the 32 lanes that load one
+// register of a fragment meet 32 different banks of shared memory.
+
+#pragma once
+
+#include "../host_device.h"
+
+namespace tesela {
+
+struct Element {
+  int row, column;
+};
+
+TESELA_HOST_DEVICE constexpr Element a_element(int lane, int i) { return {lane / 4 + i % 2 * 8, lane % 4 + i / 2 * 4}; }
+TESELA_HOST_DEVICE constexpr Element b_element(int lane, int i) { return {lane % 4 + i * 4, lane / 4}; }
+TESELA_HOST_DEVICE constexpr Element c_element(int lane, int i) { return {lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2}; }
+
+// The tile of one block: MMA_BM x MMA_BN results, MMA_BK products at a time.
+inline constexpr int MMA_BM = 64, MMA_BN = 128, MMA_BK = 16;
+// Of a warp: 2 x 4 warps.
+inline constexpr int MMA_WM = 32, MMA_WN = 32;
+inline constexpr int mma_warps = MMA_BM / MMA_WM * (MMA_BN / MMA_WN);
+
+inline constexpr int a_row = MMA_BK + 4, b_row = MMA_BN + 8;  // floats from one row to the next
+
+TESELA_HOST_DEVICE constexpr int a_place(int m, int k) { return m * a_row + k; }
+TESELA_HOST_DEVICE constexpr int b_place(int k, int n) { return k * b_row + n; }
+
+// ------------------------------------------------------------------------------------------------ checked when compiled
+
+namespace checked {
+
+// Every element of rows x columns is held once.
+template <class Map>
+constexpr bool is_bijection(Map map, int registers, int rows, int columns) {
+  bool held[16 * 8] = {};
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < registers; ++i) {
+      const Element e = map(lane, i);
+      if (e.row < 0 || e.row >= rows || e.column < 0 || e.column >= columns || held[e.row * columns + e.column]) return false;
+      held[e.row * columns + e.column] = true;
+    }
+  }
+  return registers * 32 == rows * columns;
+}
+static_assert(is_bijection(a_element, 4, 16, 8) && is_bijection(b_element, 2, 8, 8) && is_bijection(c_element, 4, 16, 8));
+
+// The lanes that load one register of a fragment, anywhere in the tile, meet different banks.
+constexpr bool banks_differ() {
+  for (int i = 0; i < 4; ++i) {
+    bool a_used[32] = {}, b_used[32] = {};
+    for (int lane = 0; lane < 32; ++lane) {
+      const Element a = a_element(lane, i);
+      bool& a_bank = a_used[a_place(a.row, a.column) % 32];
+      if (a_bank) return false;
+      a_bank = true;
+      if (i >= 2) continue;
+      const Element b = b_element(lane, i);
+      bool& b_bank = b_used[b_place(b.row, b.column) % 32];
+      if (b_bank) return false;
+      b_bank = true;
+    }
+  }
+  return true;
+}
+static_assert(banks_differ());
+static_assert(a_row % 4 == 0 && b_row % 4 == 0, "16-byte copies start at multiples of 16 bytes");
+
+}  // namespace checked
+}  // namespace tesela
