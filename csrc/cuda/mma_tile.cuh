@@ -5,10 +5,10 @@
 //
 // float32 from tf32 (11 significant bits) by three products: x = hi + lo, hi = tf32(x), lo = tf32(x - hi), and
 // x y ~ lo_x hi_y + hi_x lo_y + hi_x hi_y, smallest first. What is left out, and the rounding of lo, are below
-// 3 * 2^-22 |x y|. Tensor cores round their sums toward zero; so that this does not add up, the accumulators are emptied
-// into ordinary float32 sums every `mma_promoted` products. (Ootomo and Yokota, "Recovering single precision accuracy
-// from Tensor Cores", 2022.) An infinity or NaN in x makes lo a NaN, where float32 might have given an infinity.
-// Not measured on a GPU yet.
+// 3 * 2^-22 |x y|. Tensor cores round their sums toward zero; so that this does not add up, the accumulators are
+// emptied into ordinary float32 sums every `mma_promoted` products. (Ootomo and Yokota, "Recovering single precision
+// accuracy from Tensor Cores", 2022.) An infinity or NaN in x makes lo a NaN, where float32 might have given an
+// infinity. Not measured on a GPU yet.
 
 #pragma once
 
@@ -17,7 +17,7 @@
 
 namespace tesela::TESELA_DEVICE {
 
-inline constexpr int mma_stages = 3;     // 41 KB: what every architecture gives without being asked
+inline constexpr int mma_stages = 3;      // 41 KB: what every architecture gives without being asked
 inline constexpr int mma_promoted = 128;  // products
 static_assert(mma_warps * 32 == block_threads && MMA_BM * MMA_BK == block_threads * 4);
 
