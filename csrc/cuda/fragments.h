@@ -35,7 +35,8 @@ inline constexpr int a_row = MMA_BK + 4, b_row = MMA_BN + 8;  // floats from one
 TESELA_HOST_DEVICE constexpr int a_place(int m, int k) { return m * a_row + k; }
 TESELA_HOST_DEVICE constexpr int b_place(int k, int n) { return k * b_row + n; }
 
-// ------------------------------------------------------------------------------------------------ checked when compiled
+// ------------------------------------------------------------------------------------------------ checked when
+// compiled
 
 namespace checked {
 
@@ -46,13 +47,15 @@ constexpr bool is_bijection(Map map, int registers, int rows, int columns) {
   for (int lane = 0; lane < 32; ++lane) {
     for (int i = 0; i < registers; ++i) {
       const Element e = map(lane, i);
-      if (e.row < 0 || e.row >= rows || e.column < 0 || e.column >= columns || held[e.row * columns + e.column]) return false;
+      if (e.row < 0 || e.row >= rows || e.column < 0 || e.column >= columns || held[e.row * columns + e.column])
+        return false;
       held[e.row * columns + e.column] = true;
     }
   }
   return registers * 32 == rows * columns;
 }
-static_assert(is_bijection(a_element, 4, 16, 8) && is_bijection(b_element, 2, 8, 8) && is_bijection(c_element, 4, 16, 8));
+static_assert(is_bijection(a_element, 4, 16, 8) && is_bijection(b_element, 2, 8, 8) &&
+              is_bijection(c_element, 4, 16, 8));
 
 // The lanes that load one register of a fragment, anywhere in the tile, meet different banks.
 constexpr bool banks_differ() {

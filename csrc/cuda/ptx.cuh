@@ -26,13 +26,15 @@ __device__ inline unsigned shared_address(const void* pointer) {
 // committed to has been waited for.
 __device__ inline void cp_async_4([[maybe_unused]] float* to, [[maybe_unused]] const float* from,
                                   [[maybe_unused]] int bytes) {
-  TESELA_PTX("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
+  TESELA_PTX("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(shared_address(to)), "l"(from),
+             "r"(bytes) : "memory");
 }
 __device__ inline void cp_async_16([[maybe_unused]] float* to, [[maybe_unused]] const float* from,
                                    [[maybe_unused]] int bytes) {
-  TESELA_PTX("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
+  TESELA_PTX("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(to)), "l"(from),
+             "r"(bytes) : "memory");
 }
-__device__ inline void cp_async_commit() { TESELA_PTX("cp.async.commit_group;\n" ::: "memory"); }
+__device__ inline void cp_async_commit() { TESELA_PTX("cp.async.commit_group;\n" :: : "memory"); }
 // Until all but the last `groups` of this thread's groups are there.
 template <int groups>
 __device__ inline void cp_async_wait() {
@@ -50,9 +52,9 @@ __device__ inline uint32_t to_tf32([[maybe_unused]] float x) {
 __device__ inline void mma_m16n8k8_tf32([[maybe_unused]] float (&c)[4], [[maybe_unused]] const uint32_t (&a)[4],
                                         [[maybe_unused]] const uint32_t (&b)[2]) {
   TESELA_PTX(
-      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
+      "%3};\n" : "+f"(c[0]),
+      "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
 #undef TESELA_PTX
