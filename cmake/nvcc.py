@@ -2,9 +2,9 @@
 
     nvcc.py --budgets FILE.json [--strict] [--instructions] -- nvcc ...
 
-ptxas reports what each kernel takes on each architecture. FILE.json says what it may take, measured with one release of
-nvcc: with another one the numbers are not comparable, and only spills count. A spilled register is an error always, with
---strict also whatever exceeds its budget, has none, or is gone. TESELA_UPDATE_BUDGETS=1 writes the file anew.
+ptxas reports what each kernel takes on each architecture. FILE.json says what it may take, measured with one release
+of nvcc: with another one the numbers are not comparable, and only spills count. A spilled register is an error always,
+with --strict also whatever exceeds its budget, has none, or is gone. TESELA_UPDATE_BUDGETS=1 writes the file anew.
 
 "instructions" in FILE.json names what has to occur in the PTX of an architecture: a kernel that was meant for tensor
 cores must not fall back to something else in silence.

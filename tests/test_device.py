@@ -125,6 +125,29 @@ def test_real_numbers_are_close(case, rng):
     np.testing.assert_allclose(y, getattr(reference, name)(*arrays, **keywords), rtol=2e-5, atol=2e-5)
 
 
+PRODUCTS = [case for case in CASES if case.startswith(("conv", "linear"))]
+
+
+@pytest.mark.parametrize("case", PRODUCTS)
+def test_products_without_tensor_cores(case, rng, device, monkeypatch):
+    if device != "emulator":
+        pytest.skip("a GPU cannot be made older")
+    monkeypatch.setenv("TESELA_EMULATOR_CAPABILITY", "7")
+    name, shapes, keywords = CASES[case]
+    arrays = [integers(rng, shape) for shape in shapes]
+    y = on_device(name, arrays, keywords)
+    np.testing.assert_array_equal(y, getattr(reference, name)(*arrays, **keywords).astype(np.float32))
+
+
+def test_float32_on_tensor_cores_is_float32(rng):
+    """As accurate as sums in float32 are: |x| from 2^-20 to 2^20, whose tf32 alone would be wrong by 2^-11."""
+    x = (rng.standard_normal((1, 48, 9, 9)) * np.exp2(rng.integers(-20, 21, (1, 48, 9, 9)))).astype(np.float32)
+    w = rng.standard_normal((64, 48, 3, 3)).astype(np.float32)
+    y = ts.conv2d(x, w, padding=1)
+    bound = (48 * 9 + 12) * 2.0**-24 * reference.conv2d(np.abs(x), np.abs(w), padding=1)
+    assert (np.abs(y - reference.conv2d(x, w, padding=1)) <= bound).all()
+
+
 def test_residual_comes_before_the_activation(rng):
     x, w, r = (integers(rng, shape) for shape in [(2, 3, 6, 6), (9, 3, 3, 3), (2, 9, 4, 4)])
     y = on_device("conv2d", [x, w], {"residual": r, "activation": "relu"})

@@ -23,6 +23,8 @@ def test_a_correct_kernel_passes(schedule):
     ("divergent shuffle", "deadlock: .* 32 at a shuffle"),
     ("out of bounds", "write of 4 bytes that are neither"),
     ("shared out of bounds", "read of 4 bytes that are neither"),
+    ("wrong group", "an asynchronous copy that it never waited for"),
+    ("unaligned copy", "copy of 16 bytes at an address that is no multiple"),
 ])  # fmt: skip
 def test_a_faulty_kernel_is_caught(kernel, complaint, schedule):
     with pytest.raises(RuntimeError, match=complaint):
@@ -32,3 +34,13 @@ def test_a_faulty_kernel_is_caught(kernel, complaint, schedule):
 
 def test_what_was_never_written_is_nan():
     assert np.isnan(_core.run_faulty("uninitialized")).all()
+    assert np.isnan(_core.run_faulty("missing wait")).all()
+
+
+def test_asynchronous_copies_are_there_when_waited_for(schedule):
+    np.testing.assert_array_equal(_core.run_faulty("asynchronous"), np.arange(64) * (np.arange(64) % 2))
+
+
+def test_mma_multiplies(schedule):
+    # c0 of a row (1, 2, ..., 8), c3 of a row of tens on top of 100.
+    np.testing.assert_array_equal(_core.run_faulty("mma"), np.where(np.arange(64) % 2, 36, 180))

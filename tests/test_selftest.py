@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 
 # What the steps of csrc/cuda call themselves.
 FAMILIES = {
-    "implicit gemm", "direct", "tiles", "windows", "global", "indices", "scatter", "per channel", "broadcast",
-    "across channels", "rows", "columns", "copy", "bilinear", "concat", "gather", "indexed", "map", "warps", "threads",
+    "implicit gemm 3xtf32", "implicit gemm", "direct", "tiles", "windows", "global", "indices", "scatter", "concat",
+    "per channel", "broadcast", "across channels", "rows", "columns", "copy", "bilinear", "gather", "indexed", "map",
+    "warps", "threads",
 }  # fmt: skip
 
 
@@ -25,8 +26,10 @@ def test_the_cpu_passes():
 
 
 @pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
-def test_every_kernel_family_of_cuda_is_reached():
+def test_every_kernel_family_of_cuda_is_reached(monkeypatch):
     results = list(selftest.run("emulator"))
+    monkeypatch.setenv("TESELA_EMULATOR_CAPABILITY", "7")  # without tensor cores
+    results += selftest.run("emulator", [check for check in selftest.checks() if check.op in ("conv2d", "linear")])
     assert all(result.passed for result in results), [result for result in results if not result.passed]
     assert {name for result in results for name in result.algorithms} == FAMILIES
 

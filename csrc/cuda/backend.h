@@ -27,6 +27,7 @@ class DeviceBuffer {
   static DeviceBuffer of(const float* values, int64_t count) {  // null: an empty buffer
     return values ? DeviceBuffer(values, static_cast<size_t>(count) * sizeof(float)) : DeviceBuffer();
   }
+  const void* data() const { return data_.get(); }
   const float* floats() const { return static_cast<const float*>(data_.get()); }
   const int64_t* indices() const { return static_cast<const int64_t*>(data_.get()); }
   size_t bytes() const { return bytes_; }

@@ -10,38 +10,12 @@
 // KH * KW, OH * OW, IH * IW and padded coordinates below 2^31, or ShapeError. A strided conv_transpose2d multiplies by
 // many zeros. Not measured on a GPU yet.
 
-#include "backend.h"
+#include "conv2d.cuh"
+#include "select.h"
 #include "tile.cuh"
 
 namespace tesela::TESELA_DEVICE {
 namespace {
-
-struct ConvArgs {
-  int IH, IW, OH, OW, KH, KW, SH, SW, DH, DW, PT, PL;
-  int gemm_m, gemm_k;         // OC/G, IC/G * KH * KW
-  int64_t IC, OC, G, gemm_n;  // gemm_n = N * OH * OW
-  int64_t m_tiles, n_tiles;
-  ActivationSpec activation;
-};
-
-struct ConvOperands {
-  const float* x;         // (N, IC, IH, IW)
-  const float* w;         // (OC, IC/G, KH, KW)
-  const float* b;         // (OC) or null
-  const float* residual;  // (N, OC, OH, OW) or null
-  float* y;               // (N, OC, OH, OW)
-};
-
-struct Pixel {
-  int64_t n;
-  int oh, ow;
-};
-
-__device__ Pixel pixel_of(const ConvArgs& s, int64_t column) {
-  const int64_t plane = static_cast<int64_t>(s.OH) * s.OW;
-  const int at = static_cast<int>(column % plane);
-  return {column / plane, at / s.OW, at % s.OW};
-}
 
 // The input coordinate that output o and tap k meet in, or -1.
 template <bool transposed>
@@ -61,23 +35,15 @@ __device__ float tap(const ConvArgs& s, const float* x, const Pixel& pixel, int 
   return ih < 0 || iw < 0 ? 0.0f : x[static_cast<int64_t>(ic) * s.IH * s.IW + ih * s.IW + iw];
 }
 
-__device__ void finish(const ConvArgs& s, const ConvOperands& p, const Pixel& pixel, int64_t oc, float sum) {
-  const int64_t at = (pixel.n * s.OC + oc) * s.OH * s.OW + pixel.oh * s.OW + pixel.ow;
-  if (p.b) sum += p.b[oc];
-  if (p.residual) sum += p.residual[at];
-  p.y[at] = activate(sum, s.activation);
-}
-
 // ---------------------------------------------------------------------------------------------------------- kernels
 
 template <bool transposed>
 __global__ void __launch_bounds__(block_threads, blocks_per_sm)
     conv2d_implicit_gemm_kernel(ConvArgs s, ConvOperands p) {
   for (int64_t tile = blockIdx.x; tile < s.G * s.m_tiles * s.n_tiles; tile += gridDim.x) {
-    // Neighbouring blocks take other channels of the same pixels, which they then find in the L2 cache.
-    const int64_t g = tile / s.m_tiles / s.n_tiles;
-    const int m0 = static_cast<int>(tile % s.m_tiles) * BM;
-    const int64_t n0 = tile / s.m_tiles % s.n_tiles * BN;
+    const Tile at = tile_of(s, tile);
+    const int64_t g = at.g, n0 = at.n * BN;
+    const int m0 = static_cast<int>(at.m) * BM;
     const float* w = p.w + g * s.gemm_m * s.gemm_k;
     const int64_t own_column = n0 + threadIdx.x % BN;
     const Pixel own = pixel_of(s, own_column);
@@ -118,43 +84,6 @@ __global__ void __launch_bounds__(block_threads) conv2d_direct_kernel(ConvArgs s
 
 // --------------------------------------------------------------------------------------------------------- planning
 
-ConvArgs conv_args(const Conv2dShape& s, ActivationSpec activation) {
-  const int64_t gemm_k = s.IC / s.G * s.KH * s.KW;
-  const int64_t reach_h = std::max(s.IH + s.PT + s.PB, s.OH + s.PT) + s.KH * s.DH + s.SH;
-  const int64_t reach_w = std::max(s.IW + s.PL + s.PR, s.OW + s.PL) + s.KW * s.DW + s.SW;
-  for (int64_t size : {gemm_k, s.OH * s.OW, s.IH * s.IW, reach_h, reach_w, s.OC / s.G + BM}) {
-    if (size >= int64_t{1} << 31) {
-      throw ShapeError(std::string(s.transposed ? "conv_transpose2d" : "conv2d") +
-                       " on CUDA: expected planes, filters and coordinates below 2^31, got " + std::to_string(size));
-    }
-  }
-  const auto narrow = [](int64_t size) { return static_cast<int>(size); };
-  ConvArgs args{narrow(s.IH),
-                narrow(s.IW),
-                narrow(s.OH),
-                narrow(s.OW),
-                narrow(s.KH),
-                narrow(s.KW),
-                narrow(s.SH),
-                narrow(s.SW),
-                narrow(s.DH),
-                narrow(s.DW),
-                narrow(s.PT),
-                narrow(s.PL),
-                narrow(s.OC / s.G),
-                narrow(gemm_k),
-                s.IC,
-                s.OC,
-                s.G,
-                s.N * s.OH * s.OW,
-                0,
-                0,
-                activation};
-  args.m_tiles = ceil_div(args.gemm_m, BM);
-  args.n_tiles = ceil_div(args.gemm_n, BN);
-  return args;
-}
-
 // (IC, OC/G, KH, KW) -> (OC, IC/G, KH, KW)
 std::vector<float> as_conv2d_weight(const Conv2dShape& s, const float* weight) {
   const int64_t ic_of_group = s.IC / s.G, oc_of_group = s.OC / s.G, taps = s.KH * s.KW;
@@ -170,22 +99,73 @@ std::vector<float> as_conv2d_weight(const Conv2dShape& s, const float* weight) {
 
 }  // namespace
 
+ConvArgs conv_args(const Conv2dShape& s, ActivationSpec activation) {
+  const int64_t gemm_k = s.IC / s.G * s.KH * s.KW;
+  const int64_t reach_h = std::max(s.IH + s.PT + s.PB, s.OH + s.PT) + s.KH * s.DH + s.SH;
+  const int64_t reach_w = std::max(s.IW + s.PL + s.PR, s.OW + s.PL) + s.KW * s.DW + s.SW;
+  for (int64_t size : {gemm_k, s.OH * s.OW, s.IH * s.IW, reach_h, reach_w, s.OC / s.G + 2 * BM}) {
+    if (size >= int64_t{1} << 31) {
+      throw ShapeError(std::string(s.transposed ? "conv_transpose2d" : "conv2d") +
+                       " on CUDA: expected planes, filters and coordinates below 2^31, got " + std::to_string(size));
+    }
+  }
+  const auto narrow = [](int64_t size) { return static_cast<int>(size); };
+  return {narrow(s.IH),
+          narrow(s.IW),
+          narrow(s.OH),
+          narrow(s.OW),
+          narrow(s.KH),
+          narrow(s.KW),
+          narrow(s.SH),
+          narrow(s.SW),
+          narrow(s.DH),
+          narrow(s.DW),
+          narrow(s.PT),
+          narrow(s.PL),
+          narrow(s.OC / s.G),
+          narrow(gemm_k),
+          s.IC,
+          s.OC,
+          s.G,
+          s.N * s.OH * s.OW,
+          0,
+          0,
+          Divisor(s.OH * s.OW),
+          Divisor(s.OW),
+          {},
+          {},
+          activation};
+}
+
+ConvArgs in_tiles(ConvArgs args, int64_t tile_rows, int64_t tile_columns) {
+  args.m_tiles = ceil_div(args.gemm_m, tile_rows);
+  args.n_tiles = ceil_div(args.gemm_n, tile_columns);
+  args.by_m_tiles = Divisor(args.m_tiles);
+  args.by_n_tiles = Divisor(args.n_tiles);
+  return args;
+}
+
 TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight,
                                const float* bias, TensorId residual, ActivationSpec activation) const {
   constexpr int64_t fewest_rows = 8;  // of a tile's 64: below, a tile does more than 8 times the work
-  const ConvArgs args = conv_args(s, activation);
-  DeviceBuffer w =
-      s.transposed ? DeviceBuffer::of(as_conv2d_weight(s, weight)) : DeviceBuffer::of(weight, s.OC * args.gemm_k);
-  DeviceBuffer b = DeviceBuffer::of(bias, s.OC);
+  ConvArgs args = conv_args(s, activation);
+  const std::vector<float> reordered = s.transposed ? as_conv2d_weight(s, weight) : std::vector<float>();
+  if (s.transposed) weight = reordered.data();
+  const bool has_residual = residual >= 0;
+  std::vector<TensorId> inputs{x};
+  if (has_residual) inputs.push_back(residual);
+  const Product product{args.gemm_m, args.gemm_n, args.gemm_k, s.G};
+  if (args.gemm_m >= fewest_rows && conv2d_fits_mma(s) && tensor_cores_pay(product)) {
+    return append_conv2d_mma(program, inputs, s, args, weight, bias, s.y_dims());
+  }
+  args = in_tiles(args, BM, BN);
+  DeviceBuffer w = DeviceBuffer::of(weight, s.OC * args.gemm_k), b = DeviceBuffer::of(bias, s.OC);
   const size_t weight_bytes = w.bytes() + b.bytes();
   const bool direct = args.gemm_m < fewest_rows;
   const Grid grid = direct ? grid_over(args.gemm_n * s.OC)
                            : Grid{s.G * args.m_tiles * args.n_tiles, block_threads, sizeof(TileMemory)};
   auto* kernel = direct ? (s.transposed ? conv2d_direct_kernel<true> : conv2d_direct_kernel<false>)
                         : (s.transposed ? conv2d_implicit_gemm_kernel<true> : conv2d_implicit_gemm_kernel<false>);
-  const bool has_residual = residual >= 0;
-  std::vector<TensorId> inputs{x};
-  if (has_residual) inputs.push_back(residual);
   auto run = [=, w = std::move(w), b = std::move(b)](const Operand* in, const Operand* out, void* stream) {
     launch(
         kernel, grid, stream, args,

@@ -2,10 +2,11 @@
 //
 // A block computes one 64 x 64 tile of y (tile.cuh). Operands are described by the strides of their two indices, so
 // that transposition costs nothing but the order in which threads read: always along the contiguous index.
-// Limits: any sizes. With few rows (M = 1) most of a tile is empty and the weights' bandwidth is not reached.
-// Not measured on a GPU yet.
+// linear goes to tensor cores where select.h says so. Limits: any sizes. With few rows (M = 1) most of a tile is empty
+// and the weights' bandwidth is not reached. Not measured on a GPU yet.
 
-#include "backend.h"
+#include "conv2d.cuh"
+#include "select.h"
 #include "tile.cuh"
 
 namespace tesela::TESELA_DEVICE {
@@ -71,6 +72,11 @@ TensorId DeviceBackend::gemm(Program& program, TensorId a, TensorId b, TensorId 
 
 TensorId DeviceBackend::linear(Program& program, TensorId x, const GemmShape& s, const float* weight, const float* bias,
                                ActivationSpec activation) const {
+  // The same product as a convolution of one pixel: outputs are channels, rows of x images.
+  const Conv2dShape pixel{s.M, s.K, 1, 1, s.N, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, false};
+  if (s.N < int64_t{1} << 30 && conv2d_fits_mma(pixel) && tensor_cores_pay({s.N, s.M, s.K})) {
+    return append_conv2d_mma(program, {x}, pixel, conv_args(pixel, activation), weight, bias, {s.M, s.N});
+  }
   const GemmArgs args{s.M, s.N, s.K, s.K, 1, 1, s.K, 0, 1.0f, 1.0f, activation};
   DeviceBuffer w = DeviceBuffer::of(weight, s.N * s.K), b = DeviceBuffer::of(bias, s.N);
   const size_t weight_bytes = w.bytes() + b.bytes();

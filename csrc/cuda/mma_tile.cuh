@@ -17,8 +17,7 @@
 
 namespace tesela::TESELA_DEVICE {
 
-inline constexpr int mma_stages = 3;      // 41 KB: what every architecture gives without being asked
-inline constexpr int mma_promoted = 128;  // products
+inline constexpr int mma_stages = 3;  // 41 KB: what every architecture gives without being asked
 static_assert(mma_warps * 32 == block_threads && MMA_BM * MMA_BK == block_threads * 4);
 
 struct MmaMemory {
@@ -65,7 +64,7 @@ __device__ MmaPart mma_product(const float* a, int64_t a_stride, LoadB load_b) {
     ptx::cp_async_commit();  // also where there is nothing, so that groups are steps
   };
 
-  MmaPart part{}, recent{};
+  MmaPart part{};
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = mma_lane();
   const int m0 = warp / (MMA_BN / MMA_WN) * MMA_WM, n0 = warp % (MMA_BN / MMA_WN) * MMA_WN;
   for (int step = 0; step < mma_stages - 1; ++step) start(step);
@@ -73,31 +72,40 @@ __device__ MmaPart mma_product(const float* a, int64_t a_stride, LoadB load_b) {
     ptx::cp_async_wait<mma_stages - 2>();
     __syncthreads();  // this step's tile is there for all, and the last one's has been read by all
     start(step + mma_stages - 1);
+    MmaPart recent{};
     const float *a_tile = memory.a[step % mma_stages], *b_tile = memory.b[step % mma_stages];
     for (int k = 0; k < MMA_BK; k += 8) {
-      SplitFragment<2> b_part[MMA_WN / 8];
-      for (int j = 0; j < MMA_WN / 8; ++j) {
-        for (int r = 0; r < 2; ++r) {
-          const Element e = b_element(lane, r);
-          b_part[j].set(r, b_tile[b_place(k + e.row, n0 + j * 8 + e.column)]);
-        }
-      }
+      SplitFragment<4> a_part[MMA_WM / 16];
+      TESELA_UNROLL
       for (int i = 0; i < MMA_WM / 16; ++i) {
-        SplitFragment<4> a_part;
+        TESELA_UNROLL
         for (int r = 0; r < 4; ++r) {
           const Element e = a_element(lane, r);
-          a_part.set(r, a_tile[a_place(m0 + i * 16 + e.row, k + e.column)]);
+          a_part[i].set(r, a_tile[a_place(m0 + i * 16 + e.row, k + e.column)]);
         }
-        for (int j = 0; j < MMA_WN / 8; ++j) ptx::mma_m16n8k8_tf32(recent.sum[i][j], a_part.low, b_part[j].high);
-        for (int j = 0; j < MMA_WN / 8; ++j) ptx::mma_m16n8k8_tf32(recent.sum[i][j], a_part.high, b_part[j].low);
-        for (int j = 0; j < MMA_WN / 8; ++j) ptx::mma_m16n8k8_tf32(recent.sum[i][j], a_part.high, b_part[j].high);
+      }
+      TESELA_UNROLL
+      for (int j = 0; j < MMA_WN / 8; ++j) {
+        SplitFragment<2> b_part;
+        TESELA_UNROLL
+        for (int r = 0; r < 2; ++r) {
+          const Element e = b_element(lane, r);
+          b_part.set(r, b_tile[b_place(k + e.row, n0 + j * 8 + e.column)]);
+        }
+        TESELA_UNROLL
+        for (int i = 0; i < MMA_WM / 16; ++i) {
+          ptx::mma_m16n8k8_tf32(recent.sum[i][j], a_part[i].low, b_part.high);
+          ptx::mma_m16n8k8_tf32(recent.sum[i][j], a_part[i].high, b_part.low);
+          ptx::mma_m16n8k8_tf32(recent.sum[i][j], a_part[i].high, b_part.high);
+        }
       }
     }
-    if ((step + 1) % (mma_promoted / MMA_BK) == 0 || step + 1 == steps) {
-      for (int i = 0; i < MMA_WM / 16; ++i) {
-        for (int j = 0; j < MMA_WN / 8; ++j) {
-          for (int r = 0; r < 4; ++r) part.sum[i][j][r] += recent.sum[i][j][r], recent.sum[i][j][r] = 0.0f;
-        }
+    TESELA_UNROLL
+    for (int i = 0; i < MMA_WM / 16; ++i) {
+      TESELA_UNROLL
+      for (int j = 0; j < MMA_WN / 8; ++j) {
+        TESELA_UNROLL
+        for (int r = 0; r < 4; ++r) part.sum[i][j][r] += recent.sum[i][j][r];
       }
     }
   }

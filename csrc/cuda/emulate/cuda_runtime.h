@@ -4,6 +4,8 @@
 // that TESELA_EMULATOR_SEED shuffles. Blocks run one after another; so do launches. What it finds, as
 // std::runtime_error:
 //   - a barrier or shuffle that some threads never reach
+//   - an asynchronous copy to an unaligned address, or one that a thread never waits for; until it has waited for it,
+//     the destination holds NaN
 //   - two threads that meet in a word of shared memory, one of them writing, with no barrier between
 //   - an access outside shared memory, device memory and the thread's own stack
 // and what was never written reads as NaN. The compiler reports the accesses: the .cu files are built with
@@ -60,6 +62,23 @@ T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize)
   return value;
 }
 
+inline float __uint_as_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
+
+// The instructions of ptx.cuh.
+namespace ptx {
+void copy_async(float* to, const float* from, size_t size, int bytes);
+inline void cp_async_4(float* to, const float* from, int bytes) { copy_async(to, from, 4, bytes); }
+inline void cp_async_16(float* to, const float* from, int bytes) { copy_async(to, from, 16, bytes); }
+void cp_async_commit();
+void wait_for_copies(size_t groups);
+template <int groups>
+void cp_async_wait() {
+  wait_for_copies(groups);
+}
+uint32_t to_tf32(float x);
+void mma_m16n8k8_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+}  // namespace ptx
+
 #define EMULATED_ATOMIC(name, result)                               \
   template <class T>                                                \
   __attribute__((no_sanitize_thread)) T name(T* address, T value) { \
@@ -76,6 +95,7 @@ EMULATED_ATOMIC(atomicExch, value)
 
 // ----------------------------------------------------------------------------------------------------- on the host
 
+enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor, cudaDevAttrMultiProcessorCount };
 enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
@@ -93,6 +113,8 @@ cudaError_t cudaMalloc(void** memory, size_t bytes);
 cudaError_t cudaFree(void* memory);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t);
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t);
+cudaError_t cudaGetDevice(int* device);
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {

@@ -3,6 +3,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -66,6 +67,14 @@ struct Fiber {
   int thread = -1;
 };
 
+struct Copy {  // asynchronous, not done yet
+  float* to;
+  const float* from;
+  size_t size;
+  int bytes;
+};
+using CopyGroups = std::vector<std::vector<Copy>>;  // of one thread; the last one is not committed yet
+
 struct Block {
   void (*run)(void*);
   void* arguments;
@@ -82,6 +91,7 @@ struct Block {
   uint32_t epoch = 1;
   std::vector<uint32_t> warp_epochs;
   std::vector<Word> words;
+  std::vector<CopyGroups> copies;  // of each thread
   std::string failure;
 };
 
@@ -125,6 +135,9 @@ void fiber_main() {
       in_kernel = true;
       block->run(block->arguments);
       in_kernel = false;
+      for (const auto& group : block->copies[static_cast<size_t>(fibers[current]->thread)]) {
+        if (!group.empty()) fail("the thread ends with an asynchronous copy that it never waited for");
+      }
       ++block->finished;
     }
     block->idle.push_back(current);
@@ -279,7 +292,97 @@ void exchange(unsigned mask, void* value, size_t bytes, int lane) {
   __syncwarp(mask);
 }
 
+// A copy reads its source and writes its destination both when it is issued and when it is waited for, as far as races
+// are concerned: it may happen at any time between.
+void ptx::copy_async(float* to, const float* from, size_t size, int bytes) {
+  {
+    const OutsideKernel outside;
+    if (reinterpret_cast<uintptr_t>(to) % size || (bytes > 0 && reinterpret_cast<uintptr_t>(from) % size)) {
+      fail("an asynchronous copy of " + std::to_string(size) + " bytes at an address that is no multiple of them");
+    }
+    if (bytes < 0 || static_cast<size_t>(bytes) > size) fail("an asynchronous copy of more bytes than its size");
+  }
+  if (bytes > 0) check_access(from, static_cast<size_t>(bytes), false, false);
+  check_access(to, size, true, false);
+  const OutsideKernel outside;
+  std::memset(to, 0xff, size);  // NaN
+  CopyGroups& groups = block->copies[static_cast<size_t>(fibers[current]->thread)];
+  if (groups.empty()) groups.emplace_back();
+  groups.back().push_back({to, from, size, bytes});
+}
+
+void ptx::cp_async_commit() {
+  const OutsideKernel outside;
+  CopyGroups& groups = block->copies[static_cast<size_t>(fibers[current]->thread)];
+  if (groups.empty()) groups.emplace_back();
+  groups.emplace_back();
+}
+
+void ptx::wait_for_copies(size_t keep) {
+  CopyGroups done;
+  {
+    const OutsideKernel outside;
+    CopyGroups& groups = block->copies[static_cast<size_t>(fibers[current]->thread)];
+    if (groups.size() <= keep + 1) return;
+    const auto end = groups.end() - static_cast<std::ptrdiff_t>(keep + 1);
+    done.assign(groups.begin(), end);
+    groups.erase(groups.begin(), end);
+  }
+  for (const auto& group : done) {
+    for (const Copy& copy : group) {
+      check_access(copy.to, copy.size, true, false);
+      const OutsideKernel outside;
+      std::memset(copy.to, 0, copy.size);
+      std::memcpy(copy.to, copy.from, static_cast<size_t>(copy.bytes));
+    }
+  }
+}
+
+uint32_t ptx::to_tf32(float x) {
+  const auto bits = __builtin_bit_cast(uint32_t, x);
+  if ((bits & 0x7f800000) == 0x7f800000) return bits;  // infinity and NaN
+  return (bits + 0x1000) & ~0x1fffu;
+}
+
+// Lanes show their fragments to each other. Where an element is follows the tables of the PTX ISA from the element's
+// side, apart from fragments.h, which says the same from the lane's side. Products are exact, their sum with c is
+// rounded toward zero, as tensor cores do.
+void ptx::mma_m16n8k8_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  static uint32_t shown[most_threads][6];
+  const OutsideKernel outside;
+  const int thread = fibers[current]->thread, warp = thread / warpSize * warpSize, lane = thread % warpSize;
+  if (warp + warpSize > block->threads) fail("mma in a warp of fewer than 32 threads");
+  std::memcpy(shown[thread], a, sizeof a);
+  std::memcpy(shown[thread] + 4, b, sizeof b);
+  __syncwarp();
+  const auto number = [](uint32_t bits) { return static_cast<double>(__builtin_bit_cast(float, bits & ~0x1fffu)); };
+  for (int i = 0; i < 4; ++i) {
+    const int row = lane / 4 + (i >= 2 ? 8 : 0), column = lane % 4 * 2 + (i & 1);
+    double sum = c[i];
+    for (int k = 0; k < 8; ++k) {
+      const uint32_t from_a = shown[warp + row % 8 * 4 + k % 4][(row >= 8 ? 1 : 0) + (k >= 4 ? 2 : 0)];
+      const uint32_t from_b = shown[warp + column * 4 + k % 4][4 + (k >= 4 ? 1 : 0)];
+      sum += number(from_a) * number(from_b);
+    }
+    float rounded = static_cast<float>(sum);
+    if (std::abs(static_cast<double>(rounded)) > std::abs(sum)) rounded = std::nextafter(rounded, 0.0f);
+    c[i] = rounded;
+  }
+  __syncwarp();
+}
+
 // ----------------------------------------------------------------------------------------------------- on the host
+
+// TESELA_EMULATOR_CAPABILITY: the major compute capability to stand for, 9 without it.
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  const char* capability = std::getenv("TESELA_EMULATOR_CAPABILITY");
+  *value = attribute == cudaDevAttrMultiProcessorCount ? 132 : capability ? std::atoi(capability) : 9;
+  return cudaSuccess;
+}
 
 const char* cudaGetErrorString(cudaError_t error) { return error == cudaSuccess ? "no error" : "out of memory"; }
 
@@ -337,6 +440,7 @@ void run_grid(const cudaLaunchConfig_t& config, void (*thread)(void*), void* arg
     here.warp_barriers.resize((threads + warpSize - 1) / warpSize);
     here.warp_epochs.assign(here.warp_barriers.size(), 1);
     here.words.resize((here.shared_bytes + 3) / 4);
+    here.copies.resize(static_cast<size_t>(threads));
     block = &here;
     run_block(seed ? &random : nullptr);
     block = nullptr;
