@@ -1,7 +1,9 @@
 """Pictures: every mode and orientation to the same array, sizes as in torchvision, refusals in sentences."""
 
 import io
+import struct
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -85,6 +87,59 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(format):
     np.testing.assert_array_equal(image.load(values), image.load(picture))
 
 
+def png(colour, bits, pixels):
+    """A PNG of any colour type and depth, which Pillow cannot write: PNG 3rd edition, 5."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width = pixels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(f">u{bits // 8}").tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_sixteen_bit_files(colour, channels, tmp_path):
+    """Grey, RGB, grey with alpha, RGB with alpha. Multiples of 257 are exact 8-bit values."""
+    pixels = np.dstack([RGB, RGB[:, :, 0]])[:, :, [0, 1, 2, 3] if channels > 2 else [0, 3]][:, :, :channels]
+    (tmp_path / "deep.png").write_bytes(png(colour, 16, pixels.astype(np.uint16) * 257))
+    expected = RGB if channels > 2 else RGB[:, :, :1].repeat(3, axis=2)
+    np.testing.assert_array_equal(to_pixels(image.load(tmp_path / "deep.png")), expected)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_jpeg_of_any_colour(mode, tmp_path):
+    """CMYK as print shops send it: Adobe's marker says that it is stored inverted."""
+    smooth = np.linspace(0, 255, 40 * 60 * 3).reshape(40, 60, 3).astype(np.uint8)
+    picture = Image.fromarray(smooth).convert(mode)
+    picture.save(tmp_path / "photo.jpg", quality=95, subsampling=0)
+    with Image.open(tmp_path / "photo.jpg") as stored:
+        assert stored.mode == mode and (mode != "CMYK" or b"Adobe" in (tmp_path / "photo.jpg").read_bytes()[:200])
+    difference = to_pixels(image.load(tmp_path / "photo.jpg")).astype(int) - np.asarray(picture.convert("RGB"))
+    assert np.abs(difference).max() <= 6  # a step of quantisation at this quality
+
+
+def test_first_frame_of_an_animation(tmp_path):
+    frames = [Image.fromarray(RGB[..., c]).convert("P") for c in (0, 1)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(to_pixels(image.load(tmp_path / "moving.gif"))[..., 0], RGB[..., 0])
+
+
+def test_alpha_is_dropped_not_blended():
+    clear = Image.fromarray(np.dstack([RGB, np.zeros_like(RGB[:, :, 0])]))
+    np.testing.assert_array_equal(to_pixels(image.load(clear)), RGB)
+
+
+def test_grey():
+    x = image.load(RGB, channels="L", mean=0.5, std=(0.25,))
+    grey = np.asarray(Image.fromarray(RGB).convert("L"))
+    assert x.shape == (1, 1, 40, 60) and x.dtype == np.float32 and x.flags.c_contiguous
+    np.testing.assert_array_equal(to_pixels(x * np.float32(0.25) + np.float32(0.5))[:, :, 0], grey)
+    luma = RGB @ np.array([0.299, 0.587, 0.114])
+    assert np.abs(grey - luma).max() <= 1
+
+
 def test_arrays():
     for array in (RGB[:, :, 0], RGB[:, :, :1], np.dstack([RGB, RGB[:, :, 0]]), RGB.astype(np.uint16) * 257):
         assert image.load(array).shape == (1, 3, 40, 60)
@@ -122,6 +177,37 @@ def test_resize_is_antialiased():
     assert abs(inner - 0.5).max() < 0.02
 
 
+@pytest.mark.parametrize("interpolation", image.INTERPOLATIONS)
+def test_resize_is_that_of_pillow(interpolation):
+    expected = np.asarray(Image.fromarray(RGB).resize((33, 22), Image.Resampling[interpolation.upper()]))
+    np.testing.assert_array_equal(to_pixels(image.load(RGB, resize=22, interpolation=interpolation)), expected)
+
+
+def test_resize_of_both_sides_distorts():
+    expected = np.asarray(Image.fromarray(RGB).resize((16, 48), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(to_pixels(image.load(RGB, resize=(48, 16))), expected)
+
+
+PRESETS = {name: value for name, value in vars(image).items() if isinstance(value, image.Transform)}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("size", [(300, 400), (401, 299), (20, 30)])
+def test_presets_take_any_picture(name, size):
+    preset = PRESETS[name]
+    x = preset(np.full(size, 255, np.uint8))
+    crop = preset.crop or (size[0] * preset.resize // min(size), size[1] * preset.resize // min(size))
+    assert x.shape == (1, 1 if preset.channels == "L" else 3, *np.broadcast_to(crop, 2))
+    white = (255 * preset.scale - np.array(preset.mean)) / np.array(preset.std)
+    np.testing.assert_allclose(x, np.broadcast_to(white.reshape(-1, 1, 1), x.shape), rtol=1e-5)
+
+
+def test_caffe_sees_blue_first():
+    blue = np.zeros((300, 400, 3), np.uint8)
+    blue[:, :, 2] = 255
+    np.testing.assert_array_equal(image.CAFFE(blue)[0, :, 5, 7], np.float32([255 - 104, -117, -123]))
+
+
 def test_crop_is_central():
     x = image.load(RGB, crop=(20, 31))
     np.testing.assert_array_equal(to_pixels(x), RGB[10:30, 14:45])
@@ -152,6 +238,29 @@ def test_every_truncation_is_refused_or_read(format, tmp_path):
         image.load(path)
 
 
+@pytest.mark.parametrize("content", [b"", b"GIF89a", b"<!doctype html><title>404</title>", bytes(range(256)) * 9])
+def test_what_is_no_picture_is_refused(content, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(content)
+    for source in (tmp_path / "photo.jpg", tmp_path):
+        with pytest.raises(ValueError, match=f"image: {source} cannot be read"):
+            image.load(source)
+
+
+def test_damaged_exif_is_no_reason_to_refuse(tmp_path):
+    Image.fromarray(RGB).save(tmp_path / "photo.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")
+    with pytest.warns(UserWarning, match="Corrupt EXIF"):
+        x = image.load(tmp_path / "photo.png")
+    np.testing.assert_array_equal(to_pixels(x), RGB)
+
+
+def test_a_header_that_promises_too_much_is_refused_before_memory_is_taken(tmp_path):
+    honest = png(2, 8, RGB)
+    header = honest[12:16] + struct.pack(">II", 50_000, 50_000) + honest[24:29]
+    (tmp_path / "bomb.png").write_bytes(honest[:12] + header + struct.pack(">I", zlib.crc32(header)) + honest[33:])
+    with pytest.raises(ValueError, match="bomb"):
+        image.load(tmp_path / "bomb.png")
+
+
 def test_a_truncated_pillow_image_is_refused():
     data = encoded(Image.fromarray(RGB), format="PNG")
     with pytest.raises(ValueError, match="the picture cannot be read"):  # Pillow decodes on first use
@@ -180,8 +289,11 @@ def test_decompression_bomb(limit, tmp_path, monkeypatch):
         (lambda: image.load(Image.fromarray(np.zeros((2, 2), np.float32))), ValueError, "no known range"),
         (lambda: image.load(RGB, crop=41), ValueError, "40 x 60 holds no crop of 41 x 41"),
         (lambda: image.load(RGB, resize=0), ValueError, "resize of at least 1"),
-        (lambda: image.load(RGB, channels="GBR"), ValueError, "'RGB' or 'BGR', got 'GBR'"),
+        (lambda: image.load(RGB, channels="GBR"), ValueError, "one of 'RGB', 'BGR', 'L', got 'GBR'"),
         (lambda: image.load(RGB, mean=(1, 2)), ValueError, "mean as one number or three"),
+        (lambda: image.load(RGB, mean=(1, 2, 3), channels="L"), ValueError, "mean as one number, got"),
+        (lambda: image.load(RGB, resize=(2, 0)), ValueError, "resize of at least 1"),
+        (lambda: image.load(RGB, interpolation="cubic"), ValueError, "'bicubic', 'lanczos', got 'cubic'"),
         (lambda: image.save(np.zeros((1, 2, 4, 4)), "x.png"), ValueError, "1 or 3"),
         (lambda: image.save(np.full((1, 1, 4, 4), np.nan), "x.png"), ValueError, "finite"),
     ],

@@ -22,12 +22,14 @@ app = typer.Typer(
 )
 
 NetworkName = Annotated[str, typer.Argument(metavar="NETWORK", help=f"One of {', '.join(models.NETWORKS)}.")]
-Weights = Annotated[Path | None, typer.Option(help="A .npz or .safetensors file; seeded weights without it.")]
+Weights = Annotated[
+    str | None, typer.Option(help="A .npz or .safetensors file, or a name in tesela.published; seeded without it.")
+]
 Batch = Annotated[int, typer.Option(min=1, help="Images at once.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="All that the machine offers without it.")]
 
 
-def find(name: str, weights: Path | None = None) -> Network:
+def find(name: str, weights: str | None = None) -> Network:
     if name not in models.NETWORKS:
         raise ValueError(f"unknown network {name!r}; known are {', '.join(models.NETWORKS)}")
     return models.NETWORKS[name](weights=weights)

@@ -2,10 +2,11 @@
 
     x = ts.image.load("photo.jpg", 227)                  # shorter side to 227, centre crop, values in 0..1
     x = ts.image.IMAGENET("photo.jpg")                   # as the networks of torchvision were trained
-    caffe = ts.image.Transform(resize=256, crop=227, mean=(104, 117, 123), scale=1, channels="BGR")
+    larger = dataclasses.replace(ts.image.IMAGENET, resize=320, crop=288)
 
-Resizing is Pillow's bilinear filter, whose support grows as the picture shrinks (antialiasing); the sizes of resize and
-crop are rounded as in torchvision. Needs Pillow: pip install 'tesela[image]'.
+The presets below Transform are what published weights expect. Resizing is Pillow's, whose filters grow as the
+picture shrinks (antialiasing); sizes of resize and crop are rounded as in torchvision. Needs Pillow: pip install
+'tesela[image]'.
 """
 
 from __future__ import annotations
@@ -27,50 +28,78 @@ if TYPE_CHECKING:
     Source = str | os.PathLike[str] | Image.Image | np.ndarray
 
 
+INTERPOLATIONS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+
+
 @dataclass(frozen=True)
 class Transform:
     """From a picture to a network's input; called with a path, a Pillow image or an array (see `read`).
 
-    resize    length of the shorter side after resizing, the other in proportion; None keeps the size
-    crop      int or (h, w) cut from the centre; None keeps all
-    scale     factor for the 8-bit values
-    mean, std one number, or three in the order of `channels`; the result is (value * scale - mean) / std
-    channels  "RGB" or "BGR"
+    resize         length of the shorter side after resizing, the other in proportion; (h, w) sets both and distorts;
+                   None keeps the size
+    crop           int or (h, w) cut from the centre; None keeps all
+    scale          factor for the 8-bit values
+    mean, std      one number, or three in the order of `channels`; the result is (value * scale - mean) / std
+    channels       "RGB", "BGR" or "L": one of grey, 0.299 R + 0.587 G + 0.114 B (ITU-R 601-2)
+    interpolation  of resize: "nearest", "box", "bilinear", "hamming", "bicubic" or "lanczos"
 
-    Returns (1, 3, H, W) float32, C-contiguous.
+    Returns (1, 3, H, W) float32, C-contiguous; (1, 1, H, W) for "L".
     """
 
-    resize: int | None = None
+    resize: int | tuple[int, int] | None = None
     crop: int | tuple[int, int] | None = None
     mean: float | tuple[float, float, float] = 0.0
     std: float | tuple[float, float, float] = 1.0
     scale: float = 1 / 255
     channels: str = "RGB"
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
-        if self.channels not in ("RGB", "BGR"):
-            raise ValueError(f"image: expected channels 'RGB' or 'BGR', got {self.channels!r}")
+        for name, value, known in (("channels", self.channels, ("RGB", "BGR", "L")),
+                                   ("interpolation", self.interpolation, INTERPOLATIONS)):  # fmt: skip
+            if value not in known:
+                raise ValueError(f"image: expected {name} as one of {', '.join(map(repr, known))}, got {value!r}")
         for name, value in (("resize", self.resize), ("crop", self.crop)):
             if value is not None and min(pair("image", name, value)) < 1:
                 raise ValueError(f"image: expected {name} of at least 1, got {value}")
         for name in ("mean", "std"):
-            if np.shape(getattr(self, name)) not in ((), (3,)):
-                raise ValueError(f"image: expected {name} as one number or three, got {getattr(self, name)!r}")
+            if np.shape(getattr(self, name)) not in ((), (1,) if self.channels == "L" else (3,)):
+                counts = "one number" if self.channels == "L" else "one number or three"
+                raise ValueError(f"image: expected {name} as {counts}, got {getattr(self, name)!r}")
 
     def __call__(self, source: Source) -> np.ndarray:
         picture = read(source)
         if self.resize is not None:
-            picture = _resized(picture, self.resize)
+            picture = _resized(picture, self.resize, self.interpolation)
         if self.crop is not None:
             picture = _cropped(picture, *pair("image", "crop", self.crop))
-        pixels = np.asarray(picture, np.float32)
+        pixels = np.asarray(picture.convert("L") if self.channels == "L" else picture, np.float32)
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
         if self.channels == "BGR":
             pixels = pixels[:, :, ::-1]
         values = (pixels * np.float32(self.scale) - np.float32(self.mean)) / np.float32(self.std)
         return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
 
 
-IMAGENET = Transform(resize=256, crop=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+_IMAGENET_STATISTICS: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+# torchvision's ImageClassification(crop_size=224), and what most of timm's residual networks take.
+IMAGENET = Transform(resize=256, crop=224, **_IMAGENET_STATISTICS)
+# torchvision's SemanticSegmentation(resize_size=520).
+SEGMENTATION = Transform(resize=520, **_IMAGENET_STATISTICS)
+# akamaster/pytorch_resnet_cifar10, as in its trainer.py.
+CIFAR10 = Transform(resize=32, crop=32, **_IMAGENET_STATISTICS)
+# Inception and GoogLeNet as TensorFlow trained them, also torchvision's googlenet: values in -1..1.
+INCEPTION = Transform(resize=256, crop=224, mean=0.5, std=0.5)
+# PyTorch's example of DCGAN: pictures in -1..1, as the generator draws them.
+DCGAN = Transform(resize=64, crop=64, mean=0.5, std=0.5)
+# Caffe's reference models: all pictures are made square. AlexNet crops 227, GoogLeNet and SqueezeNet 224.
+CAFFE = Transform(resize=(256, 256), crop=227, mean=(104, 117, 123), scale=1, channels="BGR")
+# VGG as its authors trained it in Caffe (1409.1556), and FCN on top of it.
+VGG = Transform(resize=256, crop=224, mean=(103.939, 116.779, 123.68), scale=1, channels="BGR")
+# VGG-Face: the mean of its Caffe model.
+VGG_FACE = Transform(resize=256, crop=224, mean=(93.594, 104.7624, 129.1863), scale=1, channels="BGR")
+# Grey in 0..1 for LeNet-5 and the denoiser. The weights that come with tesela were trained on ink that is 1, paper 0.
+GREY = Transform(resize=32, crop=32, channels="L")
 
 
 def load(source: Source, size: int | tuple[int, int] | None = None, **transform: Any) -> np.ndarray:
@@ -157,13 +186,15 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _resized(picture: Image.Image, shorter: int) -> Image.Image:
+def _resized(picture: Image.Image, target: int | tuple[int, int], interpolation: str) -> Image.Image:
     width, height = picture.size
-    if width <= height:
-        size = (shorter, max(1, shorter * height // width))
+    if not isinstance(target, (int, np.integer)):
+        size = tuple(target)[::-1]
+    elif width <= height:
+        size = (target, max(1, target * height // width))
     else:
-        size = (max(1, shorter * width // height), shorter)
-    return picture if size == picture.size else picture.resize(size, Image.Resampling.BILINEAR)
+        size = (max(1, target * width // height), target)
+    return picture if size == picture.size else picture.resize(size, Image.Resampling[interpolation.upper()])
 
 
 def _cropped(picture: Image.Image, height: int, width: int) -> Image.Image:

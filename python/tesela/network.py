@@ -24,8 +24,8 @@ ACCURACIES = ("strict", "default", "fast")
 class Network:
     """A graph with parameters. Calling it compiles for the shapes at hand on first use and remembers.
 
-    weights: None for seeded ones (He initialisation, always the same for one seed), a dict of arrays, or the path of an
-    .npz or .safetensors file with exactly the network's tensors.
+    weights: None for seeded ones (He initialisation, always the same for one seed), a dict of arrays, the path of an
+    .npz or .safetensors file with exactly the network's tensors, or a name in published.ENTRIES.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Parameters of a network from where they are: a dict, an .npz file, a .safetensors file, or a seed.
+"""Parameters of a network from where they are: a dict, an .npz or .safetensors file, published weights, or a seed.
 
 Nothing is ever unpickled. Names and shapes must be exactly those of the network; a missing, extra or misshapen tensor
 is named in the error. float16, bfloat16 and float64 numbers become float32, unless the parameter has another dtype.
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from . import published
 from .graph import Parameter
 
 State = dict[str, np.ndarray]
@@ -43,11 +44,16 @@ def load(
     network: str = "network",
     seed: int = 0,
 ) -> State:
-    """The network's parameters from `source`: None (seeded), a dict, or the path of an .npz or .safetensors file."""
+    """The network's parameters from `source`: None (seeded), a dict, a path as in `read`, or a published name."""
     if source is None:
         return seeded(parameters, seed)
     if isinstance(source, Mapping):
         return checked(source, parameters, network)
+    if isinstance(source, str) and source in published.ENTRIES:
+        unused = published.ENTRIES[source].unused
+        state = read(published.weights_file(source))
+        wanted = {name: v for name, v in state.items() if name in parameters or not name.startswith(unused)}
+        return checked(wanted, parameters, network)
     if isinstance(source, (str, os.PathLike)):
         return checked(read(Path(source)), parameters, network)
     raise TypeError(f"{network}: expected weights as a dict, a path or None, got {type(source).__name__}")
@@ -56,7 +62,8 @@ def load(
 def read(path: Path) -> dict[str, np.ndarray]:
     """All tensors of an .npz or .safetensors file."""
     if not path.is_file():
-        raise FileNotFoundError(f"weights: no such file: {path}")
+        published_name = "" if path.suffix in (".npz", ".safetensors") else ", and no name in tesela.published.ENTRIES"
+        raise FileNotFoundError(f"weights: no such file: {path}{published_name}")
     if path.suffix == ".npz":
         try:
             with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:

@@ -2,10 +2,12 @@
 
     net = tesela.models.alexnet()                              # seeded weights
     net = tesela.models.resnet50(weights="resnet50.safetensors")
+    net = tesela.models.resnet18(weights="resnet18.tv_in1k")   # a name in tesela.published: downloaded once
     net = tesela.models.lenet5(weights="digits")               # trained weights that come with the package
 
-Every one takes `weights`, None for seeded ones, a dict of arrays, or the path of an .npz or .safetensors file, and
-`seed`, and returns a tesela.Network. `NETWORKS` has them all by name; `ensemble` joins several.
+Every one takes `weights`, None for seeded ones, a dict of arrays, the path of an .npz or .safetensors file or the name
+of published weights, and `seed`, and returns a tesela.Network. `NETWORKS` has them all by name; `ensemble` joins
+several.
 
 Layer names are those of summary(); net.extract(x, names) returns their values. A layer with an activation of its own
 ("conv1" and "fc7" in AlexNet) gives the value after it. Residual networks keep batch norm, addition and ReLU as layers
