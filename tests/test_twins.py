@@ -255,6 +255,108 @@ def unet():
     return UNet()
 
 
+def fcn(skips):
+    """skips: (enlarging layer, pooling, offset of its crop); then the last enlargement, its factor and offset."""
+
+    class FCN(nn.Module):
+        def __init__(self):
+            super().__init__()
+            channels = 3
+            for stage, (width, depth) in enumerate(((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)), 1):
+                for i in range(1, depth + 1):
+                    layer = nn.Conv2d(channels, width, 3, padding=100 if stage == i == 1 else 1)
+                    self.add_module(f"conv{stage}_{i}", layer)
+                    channels = width
+            self.fc6, self.fc7 = nn.Conv2d(512, 4096, 7), nn.Conv2d(4096, 4096, 1)
+            self.score_fr = nn.Conv2d(4096, 10, 1)
+            for name, pool, _ in skips[:-1]:
+                self.add_module(name, nn.ConvTranspose2d(10, 10, 4, 2, bias=False))
+                self.add_module(f"score_{pool}", nn.Conv2d({"pool4": 512, "pool3": 256}[pool], 10, 1))
+            name, factor, _ = skips[-1]
+            self.add_module(name, nn.ConvTranspose2d(10, 10, 2 * factor, factor, bias=False))
+
+        def forward(self, x):
+            size, pools = x.shape[2:], {}
+            for stage, depth in enumerate((2, 2, 3, 3, 3), 1):
+                for i in range(1, depth + 1):
+                    x = getattr(self, f"conv{stage}_{i}")(x).relu()
+                x = pools[f"pool{stage}"] = F.max_pool2d(x, 2, ceil_mode=True)
+            x = self.score_fr(self.fc7(self.fc6(x).relu()).relu())
+            for name, pool, at in skips[:-1]:
+                x = getattr(self, name)(x)
+                x = x + getattr(self, f"score_{pool}")(pools[pool])[:, :, at : at + x.shape[2], at : at + x.shape[3]]
+            name, _, at = skips[-1]
+            return getattr(self, name)(x)[:, :, at : at + size[0], at : at + size[1]]
+
+    return FCN()
+
+
+class UNetValid(nn.Module):
+    def __init__(self):
+        super().__init__()
+        widths = (64, 128, 256, 512, 1024)
+        for i, width in enumerate(widths):
+            self._add(f"conv_d{i}a-b", nn.Conv2d(widths[i - 1] if i else 3, width, 3))
+            self._add(f"conv_d{i}b-c", nn.Conv2d(width, width, 3))
+        for i, width in enumerate(widths[:-1]):
+            self._add(f"upconv_{'d4c' if i == 3 else f'u{i + 1}d'}_u{i}a", nn.ConvTranspose2d(2 * width, width, 2, 2))
+            self._add(f"conv_u{i}b-c", nn.Conv2d(2 * width, width, 3))
+            self._add(f"conv_u{i}c-d", nn.Conv2d(width, width, 3))
+        self._add("conv_u0d-score", nn.Conv2d(64, 10, 1))
+
+    def _add(self, name, layer):
+        self.add_module(name, layer)
+
+    def forward(self, x):
+        layers, skipped = dict(self.named_children()), []
+        for i in range(5):
+            x = F.max_pool2d(x, 2) if i else x
+            x = layers[f"conv_d{i}b-c"](layers[f"conv_d{i}a-b"](x).relu()).relu()
+            skipped.append(x)
+        for i in (3, 2, 1, 0):
+            x = layers[f"upconv_{'d4c' if i == 3 else f'u{i + 1}d'}_u{i}a"](x).relu()
+            top, left = ((a - b) // 2 for a, b in zip(skipped[i].shape[2:], x.shape[2:], strict=True))
+            centre = skipped[i][:, :, top : top + x.shape[2], left : left + x.shape[3]]
+            x = torch.cat([x, centre], 1)
+            x = layers[f"conv_u{i}c-d"](layers[f"conv_u{i}b-c"](x).relu()).relu()
+        return layers["conv_u0d-score"](x)
+
+
+def vggish():
+    features, channels = [], 1
+    for width in (64, "M", 128, "M", 256, 256, "M", 512, 512, "M"):
+        features += [nn.MaxPool2d(2)] if width == "M" else [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+        channels = channels if width == "M" else width
+
+    class ChannelsLast(nn.Module):
+        def forward(self, x):
+            return x.permute(0, 2, 3, 1).flatten(1)
+
+    embeddings = sequence(nn.Linear(12288, 4096), nn.ReLU(), nn.Linear(4096, 4096), nn.ReLU(), nn.Linear(4096, 128),
+                          nn.ReLU())  # fmt: skip
+    return sequence(("features", sequence(*features)), ("last", ChannelsLast()), ("embeddings", embeddings))
+
+
+def m5():
+    """Along lines, as PyTorch's tutorial has it: what it is compared with has planes one pixel high."""
+    layers, channels = [], 1
+    for i, width in enumerate((32, 32, 64, 64), 1):
+        layer = nn.Conv1d(1, 32, 80, 16) if i == 1 else nn.Conv1d(channels, width, 3)
+        layers += [(f"conv{i}", layer), (f"bn{i}", nn.BatchNorm1d(width)), (f"relu{i}", nn.ReLU()),
+                   (f"pool{i}", nn.MaxPool1d(4))]  # fmt: skip
+        channels = width
+
+    class OnLines(nn.Sequential):
+        def load_state_dict(self, state, strict):
+            return super().load_state_dict({k: v.squeeze(2) if v.ndim == 4 else v for k, v in state.items()}, strict)
+
+        def forward(self, x):
+            return super().forward(x.squeeze(2))
+
+    return OnLines(OrderedDict([*layers, ("mean", nn.AdaptiveAvgPool1d(1)), ("flatten", nn.Flatten()),
+                                ("fc1", nn.Linear(64, 35))]))  # fmt: skip
+
+
 class SegNet(nn.Module):
     def __init__(self):
         super().__init__()
@@ -319,6 +421,15 @@ TWINS = {
     "fcn_resnet50": (fcn_resnet50, lambda: models.fcn_resnet50(num_classes=10, aux=True), (48, 64)),
     "fcn_resnet50_odd": (fcn_resnet50, lambda: models.fcn_resnet50(num_classes=10, aux=True, size=(50, 41)), None),
     "unet": (unet, lambda: models.unet(num_classes=10), (32, 48)),
+    "fcn32s": (lambda: fcn([("upscore", 32, 19)]), lambda: models.fcn32s(num_classes=10, size=(21, 40)), None),
+    "fcn8s": (
+        lambda: fcn([("upscore2", "pool4", 5), ("upscore_pool4", "pool3", 9), ("upscore8", 8, 31)]),
+        lambda: models.fcn8s(num_classes=10, size=(64, 32)),
+        (32, 64),
+    ),
+    "unet_valid": (UNetValid, lambda: models.unet_valid(3, 10, size=(188, 188)), (188, 204)),
+    "vggish": (vggish, models.vggish, None),
+    "m5": (m5, lambda: models.m5(35, (32, 32, 64, 64), 16, 8000), (1, 8123)),
     "segnet": (SegNet, lambda: models.segnet(num_classes=10, size=(40, 36)), None),
     "dcgan_generator": (dcgan_generator, models.dcgan_generator, None),
     "dcgan_discriminator": (dcgan_discriminator, models.dcgan_discriminator, None),
@@ -357,6 +468,56 @@ def test_twin(name):
         z = z.numpy()
         assert y.shape == z.shape and np.isfinite(z).all() and z.std() > 1e-4
         assert np.abs(y - z).max() <= 1e-5 * np.abs(z).max()
+
+
+DISTANCES = {
+    "l1": lambda x, y: (x - y).abs().sum(1),
+    "l2": lambda x, y: (x - y).square().sum(1).sqrt(),
+    "cosine": lambda x, y: 1 - F.cosine_similarity(x, y),
+}
+
+
+@pytest.mark.parametrize("distance", [*DISTANCES, "learned"])
+def test_siamese_distance(distance):
+    net = models.siamese(distance)
+    images = np.random.default_rng(1).standard_normal((2, 2, 1, 105, 105), np.float32)
+    x, y = (torch.from_numpy(e).double() for e in models.siamese(weights={
+        name: v for name, v in net.parameters.items() if not name.startswith("prediction")})(*images))  # fmt: skip
+    if distance == "learned":
+        weight, bias = (torch.from_numpy(net.parameters[f"prediction.{k}"]).double() for k in ("weight", "bias"))
+        expected = ((x - y).abs() @ weight.T + bias).sigmoid().numpy()
+    else:
+        expected = DISTANCES[distance](x, y).numpy()
+    actual = net(*images)
+    assert actual.shape == expected.shape == ((2, 1) if distance == "learned" else (2,)) and expected.min() > 0.01
+    # Embeddings have 4096 values below 1; in 1 - cosine, norms and product of that many terms cancel.
+    bound = 4096 * 2**-24 if distance == "cosine" else 1e-5 * expected.max()
+    assert np.abs(actual - expected).max() <= bound
+
+
+def test_siamese_knows_its_distances():
+    assert models.siamese("learned").summary().parameters == 38_951_745
+    with pytest.raises(ValueError, match=r"None or one of 'l1', 'l2', 'cosine', 'learned', got 'hamming'"):
+        models.siamese("hamming")
+
+
+def test_the_tutorial_counts_the_parameters_of_m5():
+    assert models.m5(35, (32, 32, 64, 64), 16, 8000).summary().parameters == 26_915
+
+
+def test_a_seeded_fcn_interpolates():
+    """Between the centres of two scores, the result is their weighed mean, as F.interpolate has it."""
+    net = models.fcn8s(num_classes=3, size=(32, 32))
+    weight = torch.from_numpy(net.parameters["upscore8.weight"])
+    x = torch.rand(1, 3, 5, 6)
+    expected = F.interpolate(x, scale_factor=8, mode="bilinear")[:, :, 8:-8, 8:-8]
+    actual = F.conv_transpose2d(x, weight, stride=8, padding=4)[:, :, 8:-8, 8:-8]
+    assert (actual - expected).abs().max() <= 1e-6
+
+
+def test_unet_valid_refuses_other_sizes():
+    with pytest.raises(ValueError, match=r"188 and multiples of 16 more, got \(572, 570\)"):
+        models.unet_valid(size=(572, 570))
 
 
 def test_siamese():

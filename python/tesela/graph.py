@@ -33,7 +33,7 @@ class Parameter:
     """A constant tensor of the network: its shape and how it begins when no weights are given."""
 
     shape: Dims
-    kind: str = "zeros"  # "he" | "zeros" | "ones"
+    kind: str = "zeros"  # "he" | "zeros" | "ones" | "bilinear"
     fan_in: int = 1  # products summed into one output, for "he"
     gain: float = 2.0  # variance of "he" times fan_in; 2 keeps the variance of activations through a ReLU
     dtype: str = "float32"
@@ -176,9 +176,13 @@ class Graph:
         *,
         bias: bool = True,
         gain: float = 2.0,
+        begins: str = "he",
         **attributes: Any,
     ) -> str:
-        """See ops.conv_transpose2d; parameters name.weight (C, out_channels / groups, KH, KW) and name.bias."""
+        """See ops.conv_transpose2d; parameters name.weight (C, out_channels / groups, KH, KW) and name.bias.
+
+        begins: "he", or "bilinear" for seeded weights that enlarge each channel by the stride, half the kernel's size.
+        """
         op = "conv_transpose2d"
         out_channels, kernel, groups = self._kernels(name, op, out_channels, kernel_size, attributes)
         if groups > 0 and out_channels % groups:
@@ -188,7 +192,7 @@ class Graph:
         channels = self._channels(name, x)
         stride = self._in_layer(name, pair, op, "stride", attributes.get("stride", 1))
         fan_in = max(1, channels // max(groups, 1) * math.prod(kernel) // max(math.prod(stride), 1))
-        parameters = {"weight": Parameter((channels, out_channels // max(groups, 1), *kernel), "he", fan_in, gain)}
+        parameters = {"weight": Parameter((channels, out_channels // max(groups, 1), *kernel), begins, fan_in, gain)}
         if bias:
             parameters["bias"] = Parameter((out_channels,))
         return self.apply("conv_transpose2d", name, x, parameters=parameters, **attributes)

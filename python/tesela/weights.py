@@ -25,13 +25,21 @@ _IGNORED_SUFFIX = ".num_batches_tracked"
 
 
 def seeded(parameters: Mapping[str, Parameter], seed: int = 0) -> State:
-    """He et al. 2015: weights normal with variance gain / fan_in (2 / fan_in), biases zero, batch norm the identity."""
+    """He et al. 2015: weights normal with variance gain / fan_in (2 / fan_in), biases zero, batch norm the identity.
+
+    "bilinear" is interpolation of every channel on its own: Long et al. 2015, 3.3.
+    """
     generator = np.random.default_rng(seed)
     state = {}
     for name, parameter in parameters.items():
         if parameter.kind == "he":
             values = generator.standard_normal(parameter.shape, np.float32)
             values *= np.float32(np.sqrt(parameter.gain / parameter.fan_in))
+        elif parameter.kind == "bilinear":
+            values = np.zeros(parameter.shape, np.float32)
+            height, width = (1 - np.abs((2 * np.arange(n) + 1) / n - 1) for n in parameter.shape[2:])
+            diagonal = np.arange(min(parameter.shape[:2]))
+            values[diagonal, diagonal] = np.outer(height, width)
         else:
             values = np.full(parameter.shape, parameter.kind == "ones", parameter.dtype)
         state[name] = values

@@ -18,11 +18,12 @@ from collections.abc import Callable
 
 from ..network import Network
 from .alexnet import alexnet
+from .audio import m5, vggish
 from .autoencoder import autoencoder, denoiser, unpooling_autoencoder
 from .cifar import resnet20, resnet56
 from .dcgan import dcgan_discriminator, dcgan_generator
 from .ensemble import ensemble
-from .fcn import fcn_resnet50
+from .fcn import fcn8s, fcn32s, fcn_resnet50
 from .googlenet import googlenet
 from .lenet import lenet5
 from .mobilenet import mobilenet_v1, mobilenet_v2
@@ -31,7 +32,7 @@ from .segnet import segnet
 from .senet import se_resnet50, senet154
 from .siamese import siamese
 from .squeezenet import squeezenet1_0, squeezenet1_1
-from .unet import unet
+from .unet import unet, unet_valid
 from .vgg import vgg11, vgg13, vgg16, vgg19, vgg_face
 from .zfnet import zfnet
 
@@ -41,7 +42,7 @@ NETWORKS: dict[str, Callable[..., Network]] = {
         lenet5, alexnet, zfnet, vgg11, vgg13, vgg16, vgg19, vgg_face, googlenet, squeezenet1_0, squeezenet1_1,
         resnet18, resnet34, resnet50, resnet101, resnet152, resnext50_32x4d, resnext101_32x8d, se_resnet50, senet154,
         mobilenet_v1, mobilenet_v2, resnet20, resnet56,
-        fcn_resnet50, unet, segnet, siamese,
+        fcn32s, fcn8s, fcn_resnet50, unet_valid, unet, segnet, siamese, vggish, m5,
         autoencoder, unpooling_autoencoder, denoiser, dcgan_generator, dcgan_discriminator,
     )
 }  # fmt: skip
