@@ -18,7 +18,7 @@ from .runtime import build_info, max_isa, num_threads, set_num_threads, show_run
 __version__ = "0.1.0"
 
 # Submodules that are imported when first used: `import tesela` stays fast and needs NumPy only.
-_LAZY = ("features", "image", "models", "onnx", "published", "reference")
+_LAZY = ("audio", "features", "image", "models", "onnx", "published", "reference")
 
 __all__ = [
     "CompiledNetwork",
