@@ -8,8 +8,8 @@ def vggish(weights=None, seed=0) -> Network:
     """(N, 1, 96, 64) -> (N, 128) embeddings "embeddings.5" of 0.96 s of sound each; 72,141,184 parameters.
 
     Hershey et al., "CNN architectures for large-scale audio classification", 2017: vgg11 without its last stage. The
-    input is a log-mel spectrogram of 96 frames, 25 ms each and 10 ms apart, in 64 bands: tesela.audio.VGGISH. Parameters
-    have the names of torchvggish, where values are flattened with the channels last as in TensorFlow's original.
+    input is a log-mel spectrogram of 96 frames, 25 ms each and 10 ms apart, in 64 bands: tesela.audio.VGGISH. Names are
+    those of torchvggish, where values are flattened with the channels last as in TensorFlow's original.
     """
     g = Graph("vggish")
     x, layer = g.input("log_mel", (1, 96, 64)), 0
