@@ -379,7 +379,7 @@ def test_mixture():
 
 # Deeper or larger than another one, of the same layers.
 DEEPER = {"resnet34", "resnet56", "resnet101", "resnet152", "resnext101_32x8d", "senet154", "zfnet", "vgg13", "vgg16",
-          "vgg19", "vgg_face", "squeezenet1_0"}  # fmt: skip
+          "vgg19", "vgg_face", "squeezenet1_0", "fcn32s"}  # fmt: skip
 PLACES = {"segnet"}  # where two values of a window are closer than rounding, the place of a maximum is open
 SMALL = {"lenet5", "denoiser", "autoencoder", "unpooling_autoencoder", "dcgan_generator", "dcgan_discriminator"}
 

@@ -43,6 +43,8 @@ def server(tmp_path, monkeypatch):
     """publish(file, network, ...) puts a file on a server of this machine and an entry for it into the registry."""
     (tmp_path / "site").mkdir()
     monkeypatch.setenv("TESELA_CACHE", str(tmp_path / "cache"))
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "site")
     monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *args: None)
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
