@@ -24,7 +24,9 @@ def test_entries_are_complete(name):
     entry = published.ENTRIES[name]
     assert entry.url.startswith("https://") and entry.source.startswith("https://")
     assert re.fullmatch(r"[0-9a-f]{64}|[0-9a-f]{8}", entry.sha256)
-    assert len(entry.sha256) == 64 or f"-{entry.sha256}.pth" in entry.url  # eight digits are torchvision's alone
+    assert len(entry.sha256) == 64 or re.search(
+        f"-{entry.sha256}.p?th$", entry.url
+    )  # eight digits: those of PyTorch's names
     assert entry.licence and re.search(r"\d", entry.accuracy)
     channels = 1 if isinstance(entry.transform, image.Transform) and entry.transform.channels == "L" else 3
     if entry.network is None:

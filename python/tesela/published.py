@@ -6,9 +6,9 @@
     net = ts.models.resnet18(weights="resnet18.tv_in1k")       # the same network
 
 An entry has the name that its publisher gives the file. Nothing of it comes with tesela: pooch downloads it into
-`cache()` and compares its SHA-256 with the one written here, which comes from the publisher's repository: a Git LFS
-pointer, or eight digits in torchvision's file names. PyTorch's files are not read; examples/convert_torch_weights.py
-turns one into .safetensors, where PyTorch is installed. Needs pooch: pip install 'tesela[weights]'.
+`cache()` and compares its SHA-256 with the one written here, which comes from the publisher: a Git LFS pointer, or the
+eight digits in the names of PyTorch's files. Those are not read; examples/convert_torch_weights.py turns one into
+.safetensors, where PyTorch is installed. Needs pooch: pip install 'tesela[weights]'.
 """
 
 from __future__ import annotations
@@ -65,6 +65,12 @@ def _torchvision(
     )
 
 
+def _akamaster(network: str, digits: str, accuracy: str) -> tuple[str, Published]:
+    name, page = f"{network}-{digits}", "https://github.com/akamaster/pytorch_resnet_cifar10"
+    url = f"{page}/raw/master/pretrained_models/{name}.th"
+    return name, Published(network, url, digits, page, "BSD-2-Clause", accuracy, "CIFAR10")
+
+
 def _timm(network: str, tag: str, revision: str, sha256: str, licence: str, accuracy: str) -> tuple[str, Published]:
     name = f"{network}.{tag}"
     page = f"https://huggingface.co/timm/{name}"
@@ -109,6 +115,8 @@ ENTRIES: dict[str, Published] = dict(
         _torchvision("mobilenet_v2", "b0353104", "ImageNet top-1 71.878 %", "mobilenetv2"),
         _torchvision("fcn_resnet50", "1167a1af", "COCO val 2017 with VOC's classes, mean IoU 60.5 %",
                      "segmentation/fcn", "fcn_resnet50_coco", preset="SEGMENTATION", unused=("aux_classifier.",)),
+        _akamaster("resnet20", "12fca82f", "CIFAR-10 test error 8.27 %"),
+        _akamaster("resnet56", "4bfd9763", "CIFAR-10 test error 6.61 %"),
         _onnx("mnist/model/mnist-8", "2f06e72de813a8635c9bc0397ac447a601bdbfa7df4bebc278723b958831c9bf",
               "MIT", "MNIST top-1 error 1.1 %", preset="GREY", changes={"resize": 28, "crop": 28}),
         _onnx("squeezenet/model/squeezenet1.0-8", "3c0bff2f7c984350d3ffa98e0167dc08c15da88f05d0c31989ebeba6fbb5e025",
@@ -162,7 +170,7 @@ def weights_file(name: str) -> Path:
     known = entry(name)
     if known.network is None:
         raise ValueError(f"published: {name} is an ONNX model, no weights; published.load({name!r}) gives the network")
-    if not known.file.endswith(".pth"):
+    if not known.file.endswith((".pth", ".th")):
         return fetch(name)
     converted = (cache() / name / known.file).with_suffix(".safetensors")
     if not converted.is_file():
