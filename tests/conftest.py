@@ -37,6 +37,14 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(f"TESELA_EXPECT_ISA={expected}, but {tesela.__file__} has {tesela.show_runtime()}", returncode=3)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # The light models of the ONNX suite are AlexNet, VGG-19 and their like.
+    if config.getoption("--device") == "emulator":
+        for item in items:
+            if "RealModel" in item.nodeid:
+                item.add_marker(pytest.mark.skip(reason="a network of 224x224 images takes the emulator hours"))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     # Last, so that one case runs on all instruction sets before the next: its reference is computed once.
