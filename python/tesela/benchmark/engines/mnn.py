@@ -14,7 +14,9 @@ DISTRIBUTION = "MNN"
 def prepare(model: Model, threads: int) -> Run:
     onnx = model.to_onnx()
     converted = onnx.with_suffix(".mnn")
-    convert = "import sys; from MNN.tools.mnnconvert import main; sys.exit(main())"
+    # The converter's log would install packages into this environment and report the conversion to its maker.
+    silence = "import sys; sys.modules['MNN.tools.utils.log'] = None"
+    convert = f"{silence}; from MNN.tools.mnnconvert import main; sys.exit(main())"
     arguments = ["-f", "ONNX", "--modelFile", str(onnx), "--MNNModel", str(converted), "--bizCode", "benchmark"]
     subprocess.run([sys.executable, "-c", convert, *arguments], check=True, capture_output=True)
     manager = MNN.nn.create_runtime_manager(({"backend": "CPU", "precision": "high", "numThread": threads},))
