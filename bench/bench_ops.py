@@ -58,5 +58,6 @@ def test_layer(case, engine, most, benchmark, tmp_path):
         "percent_of_peak": round(100 * gflops / most["gflops"], 1),
     }
     if engine == "tesela":
-        algorithms = [step.algorithm for step in compiled.steps() if step.flops]
-        benchmark.extra_info["algorithm"] = ", ".join(algorithms)
+        steps = [step for step in compiled.steps() if step.flops]
+        benchmark.extra_info["algorithm"] = ", ".join(step.algorithm for step in steps)
+        benchmark.extra_info["flop_per_byte"] = round(2 * case.macs / sum(step.bytes for step in steps), 2)

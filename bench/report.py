@@ -1,6 +1,7 @@
 """Writes what was measured into the documents, from the records in bench/results: python -m bench.report.
 
-docs/performance.md, the table in README.md, and the line "// Measured:" in the kernels that have layers in a record.
+docs/performance.md with its figures, the table in README.md, and the line "// Measured:" in the kernels that have
+layers in a record.
 """
 
 import json
@@ -9,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import median
+
+from bench import figures
 
 BEGIN, END = "<!-- performance -->", "<!-- /performance -->"
 NOTHING = "No measurement has been recorded yet; `python -m bench.networks` makes one.\n"
@@ -53,8 +56,8 @@ def setting(race: dict) -> tuple[int, int]:
     return race["batch"], race["threads"]
 
 
-def network_tables(record: dict) -> str:
-    """One table for each batch size and number of threads; engines are columns."""
+def network_tables(record: dict, folder: Path, machine: str) -> str:
+    """One table and one figure for each batch size and number of threads; engines are columns."""
     parts = []
     for (batch, threads), group in groupby(sorted(record["races"], key=setting), setting):
         races = list(group)
@@ -67,6 +70,10 @@ def network_tables(record: dict) -> str:
         ]  # fmt: skip
         parts.append(f"### Batch {batch}, threads: {threads}\n\n")
         parts.append(markdown(["network", "tesela", *others, "ratio", "GFLOP/s"], rows) + "\n")
+        if others:
+            name = f"{machine}-batch{batch}-threads{threads}.svg"
+            figures.bars(races, folder / name)
+            parts.append(f"![Times over tesela's]({folder.name}/{name})\n\n")
         most = record["ceilings"][str(threads)]
         parts.append(
             f"Ceilings measured with as many threads: {most['gflops']:.0f} GFLOP/s in matrix products in cache, "
@@ -95,7 +102,7 @@ def about(record: dict) -> str:
     )
 
 
-def layer_table(data: dict) -> str:
+def layer_part(data: dict, record: dict, folder: Path, machine: str) -> str:
     """What bench_ops.py recorded: microseconds of each engine, and how near tesela comes to the ceiling."""
     layers: dict[str, dict[str, dict]] = {}
     for one in data["benchmarks"]:
@@ -106,7 +113,13 @@ def layer_table(data: dict) -> str:
         own = engines["tesela"]["extra_info"]
         times = [f"{1e6 * engines[n]['stats']['median']:.0f}" if n in engines else "" for n in ("tesela", *others)]
         rows.append([f"`{layer}`", *times, own["algorithm"], f"{own['gflops']:.0f}", f"{own['percent_of_peak']:.0f} %"])
-    return markdown(["layer, µs", "tesela", *others, "algorithm", "GFLOP/s", "of ceiling"], rows) + "\n"
+    table = markdown(["layer, µs", "tesela", *others, "algorithm", "GFLOP/s", "of ceiling"], rows) + "\n"
+    own = [engines["tesela"]["extra_info"] for engines in layers.values()]
+    if "flop_per_byte" not in own[0]:
+        return table
+    name = f"{machine}-layers.svg"
+    figures.roofline(own, record["ceilings"][str(own[0]["threads"])], folder / name)
+    return f"{table}![The layers below the ceilings]({folder.name}/{name})\n\n"
 
 
 def short_table(record: dict) -> str:
@@ -164,12 +177,14 @@ def write(root: Path) -> None:
     """Rewrites docs/performance.md, what is between the markers in README.md, and the kernels' measured lines."""
     paths = sorted((root / "bench/results").glob("*/networks.json"))
     records = [json.loads(path.read_text()) for path in paths]
+    folder = root / "docs/figures"
     page = [HEAD + "\n", *([] if records else [NOTHING])]
     for path, record in zip(paths, records, strict=True):
-        page += [f"## {record['machine']['cpu']}, {record['build']['isa']}\n\n", about(record), network_tables(record)]
+        page += [f"## {record['machine']['cpu']}, {record['build']['isa']}\n\n", about(record)]
+        page.append(network_tables(record, folder, path.parent.name))
         layers = path.with_name("operators.json")
         if layers.exists():
-            page += ["### Layers\n\n", layer_table(json.loads(layers.read_text()))]
+            page += ["### Layers\n\n", layer_part(json.loads(layers.read_text()), record, folder, path.parent.name)]
     (root / "docs/performance.md").write_text("".join(page).rstrip() + "\n")
 
     readme = (root / "README.md").read_text()
