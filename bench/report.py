@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from bench import figures
+from bench.goals import goal
 
 BEGIN, END = "<!-- performance -->", "<!-- /performance -->"
 NOTHING = "No measurement has been recorded yet; `python -m bench.networks` makes one.\n"
@@ -22,8 +23,9 @@ HEAD = """\
 This page is written by `python -m bench.report` from the records in `bench/results`;
 [bench/README.md](../bench/README.md) says how they are made. Times are milliseconds for the whole batch, the median of
 runs in turns; all engines compute in float32, with the same weights and the same number of threads, and their outputs
-were compared first. *Ratio* is the best other engine's time over tesela's: above 1, tesela is faster. *GFLOP/s* counts
-the operations of direct convolution, so that transforms, which need fewer, can pass the ceiling.
+were compared first. *Ratio* is the best other engine's time over tesela's: above 1, tesela is faster. *Goal* is the
+ratio that tesela aims at, in bold where it was missed. *GFLOP/s* counts the operations of direct convolution, so that
+transforms, which need fewer, can pass the ceiling.
 """
 
 
@@ -52,6 +54,13 @@ def ratio(race: dict) -> str:
     return "" if race["ratio"] is None else f"{race['ratio']:.2f}"
 
 
+def aim(race: dict, isa: str) -> str:
+    """The goal for this race; in bold where it was missed."""
+    least = round(goal(race["network"], race["batch"], isa), 2)
+    missed = race["ratio"] is not None and round(race["ratio"], 2) < least
+    return f"**{least:.2f}**" if missed else f"{least:.2f}"
+
+
 def setting(race: dict) -> tuple[int, int]:
     return race["batch"], race["threads"]
 
@@ -65,11 +74,12 @@ def network_tables(record: dict, folder: Path, machine: str) -> str:
         rows = [
             [race["network"], milliseconds(race["engines"], "tesela"),
              *(milliseconds(race["engines"], name) for name in others), ratio(race),
+             aim(race, record["build"]["isa"]),
              f"{race['gflop'] / race['engines']['tesela']['median_ms'] * 1e3:.0f}"]
             for race in races
         ]  # fmt: skip
         parts.append(f"### Batch {batch}, threads: {threads}\n\n")
-        parts.append(markdown(["network", "tesela", *others, "ratio", "GFLOP/s"], rows) + "\n")
+        parts.append(markdown(["network", "tesela", *others, "ratio", "goal", "GFLOP/s"], rows) + "\n")
         if others:
             name = f"{machine}-batch{batch}-threads{threads}.svg"
             figures.bars(races, folder / name)
