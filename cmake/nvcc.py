@@ -4,7 +4,8 @@
 
 ptxas reports what each kernel takes on each architecture. FILE.json says what it may take, measured with one release
 of nvcc: with another one the numbers are not comparable, and only spills count. A spilled register is an error always,
-with --strict also whatever exceeds its budget, has none, or is gone. TESELA_UPDATE_BUDGETS=1 writes the file anew.
+with --strict also whatever exceeds its budget, has none, or is gone, and any word of ptxas about wgmma.
+TESELA_UPDATE_BUDGETS=1 writes the file anew.
 
 "instructions" in FILE.json names what has to occur in the PTX of an architecture: a kernel that was meant for tensor
 cores must not fall back to something else in silence.
@@ -26,6 +27,8 @@ _ENTRY = re.compile(r"Compiling entry function '(\S+)' for '(\w+)'")
 _STACK = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 _USED = re.compile(r"Used (\d+) registers(.*)")
 _SHARED = re.compile(r"(\d+)(?:\+\d+)? bytes smem")
+# wgmma serialised, or waits and fences put in by the compiler: what was to be asynchronous is not.
+_WGMMA = re.compile(r"^.*\(C75\d\d\).*$", re.MULTILINE)
 
 
 def parse(report: str) -> dict[str, dict[str, dict[str, int]]]:
@@ -140,6 +143,7 @@ def main() -> int:
         path.write_text(written(found, budgets, release))
         budgets = json.loads(path.read_text())
     spilled, exceeded = complaints(found, budgets, release)
+    exceeded += _WGMMA.findall(report)
     if strict:
         exceeded += missing_instructions(command, budgets.get("instructions", {}))
     for sentence in [*spilled, *(exceeded if strict else [])]:

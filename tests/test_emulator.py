@@ -25,6 +25,15 @@ def test_a_correct_kernel_passes(schedule):
     ("shared out of bounds", "read of 4 bytes that are neither"),
     ("wrong group", "an asynchronous copy that it never waited for"),
     ("unaligned copy", "copy of 16 bytes at an address that is no multiple"),
+    ("no fence after init", "mbarrier that was initialised without a fence"),
+    ("wrong bytes", r"deadlock: .* 128 at the mbarrier at byte \d+ \(0 arrivals and -16 bytes to come\)"),
+    ("overwritten too early", "race: byte .* while a wgmma read it"),
+    ("written without fence", "without a fence.proxy.async"),
+    ("bad descriptor", "a matrix descriptor without the swizzle"),
+    ("no wait for copies", "ends with a bulk copy under way|race: it reads"),
+    ("wrong parity", "ends with a bulk copy under way|race: it reads|deadlock: .* at the mbarrier"),
+    ("no wgmma fence", "wgmma without a wgmma.fence"),
+    ("no wait for products", "a wgmma that it never waited for"),
 ])  # fmt: skip
 def test_a_faulty_kernel_is_caught(kernel, complaint, schedule):
     with pytest.raises(RuntimeError, match=complaint):
@@ -44,3 +53,16 @@ def test_asynchronous_copies_are_there_when_waited_for(schedule):
 def test_mma_multiplies(schedule):
     # c0 of a row (1, 2, ..., 8), c3 of a row of tens on top of 100.
     np.testing.assert_array_equal(_core.run_faulty("mma"), np.where(np.arange(64) % 2, 36, 180))
+
+
+def test_a_warpgroup_multiplies_what_tma_brings(schedule):
+    m, n, k = np.arange(64)[:, None], np.arange(64)[:, None], np.arange(32)
+    a, b = (m + 2 * k) % 7, (3 * n + k) % 5
+    y = np.reshape(_core.run_faulty("product"), (64, 64))
+    np.testing.assert_array_equal(y, a @ b.T)
+
+
+def test_sums_are_nan_until_waited_for(schedule):
+    y = np.reshape(_core.run_faulty("sums read too early"), (64, 64))
+    y = y.reshape(8, 8, 64)  # the first sum of a thread is one of the even rows of 8 and of the first 8 columns
+    assert np.isnan(y[::2, :, :8:2]).all() and np.isfinite(y[1::2]).all() and np.isfinite(y[:, :, 8:]).all()

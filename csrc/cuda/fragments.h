@@ -9,12 +9,22 @@
 //
 // A tile of A lies row by row, of B row by row, each row longer than it need be, so that the 32 lanes that load one
 // register of a fragment meet 32 different banks of shared memory.
+//
+// wgmma: a warpgroup multiplies 64 x k by k x n, with k of 32 bytes; both matrices lie k by k, in rows of 128 bytes
+// whose 16-byte chunks are swizzled: chunk c of row r is at c ^ r % 8. Warp w holds rows 16 w and following of the
+// result, in pairs of columns as mma's c does, and of A, where it comes from registers, as mma's a.
 
 #pragma once
+
+#include <cstdint>
 
 #include "../host_device.h"
 
 namespace tesela {
+
+// What tensor cores multiply.
+enum class MmaType { bfloat16, float16, tf32 };
+TESELA_HOST_DEVICE constexpr int bytes_of(MmaType type) { return type == MmaType::tf32 ? 4 : 2; }
 
 struct Element {
   int row, column;
@@ -34,6 +44,28 @@ inline constexpr int a_row = MMA_BK + 4, b_row = MMA_BN + 8;  // floats from one
 
 TESELA_HOST_DEVICE constexpr int a_place(int m, int k) { return m * a_row + k; }
 TESELA_HOST_DEVICE constexpr int b_place(int k, int n) { return k * b_row + n; }
+
+// ------------------------------------------------------------------------------------------------------------- wgmma
+
+inline constexpr int swizzled_row = 128, swizzle_period = 8 * swizzled_row;  // bytes
+
+// Where byte `byte` of row `row` is in a tile of swizzled rows that begins at a multiple of swizzle_period.
+TESELA_HOST_DEVICE constexpr int swizzled_place(int row, int byte) {
+  return row * swizzled_row + (byte ^ (row % 8 * 16));
+}
+
+// Of such a tile at a shared-memory address, or 32, 64 or 96 bytes further: 14 bits of address / 16, of nothing, of the
+// distance of 8 rows / 16; and which swizzle it is.
+TESELA_HOST_DEVICE constexpr uint64_t wgmma_descriptor(unsigned address) {
+  return (address >> 4 & 0x3fffu) | uint64_t{1} << 16 | uint64_t{swizzle_period >> 4} << 32 | uint64_t{1} << 62;
+}
+inline constexpr uint64_t wgmma_next_k = 32 >> 4;  // to be added to a descriptor
+
+// Thread t of a warpgroup, sum i of n / 2.
+TESELA_HOST_DEVICE constexpr Element wgmma_sum(int t, int i) {
+  const Element e = c_element(t % 32, i % 4);
+  return {t / 32 * 16 + e.row, i / 4 * 8 + e.column};
+}
 
 // ------------------------------------------------------------------------------------------------ checked when
 // compiled
@@ -76,6 +108,35 @@ constexpr bool banks_differ() {
   return true;
 }
 static_assert(banks_differ());
+// A warp that loads one register of a from a swizzled tile of tf32, too.
+constexpr bool swizzled_banks_differ() {
+  for (int k = 0; k < 4; ++k) {
+    for (int i = 0; i < 4; ++i) {
+      bool used[32] = {};
+      for (int lane = 0; lane < 32; ++lane) {
+        const Element e = a_element(lane, i);
+        bool& bank = used[swizzled_place(e.row, (k * 8 + e.column) * 4) / 4 % 32];
+        if (bank) return false;
+        bank = true;
+      }
+    }
+  }
+  return true;
+}
+static_assert(swizzled_banks_differ());
+
+constexpr bool swizzle_is_bijection() {
+  bool held[swizzle_period / 16] = {};
+  for (int row = 0; row < 8; ++row) {
+    for (int byte = 0; byte < swizzled_row; byte += 16) {
+      bool& chunk = held[swizzled_place(row, byte) / 16];
+      if (chunk) return false;
+      chunk = true;
+    }
+  }
+  return true;
+}
+static_assert(swizzle_is_bijection());
 static_assert(a_row % 4 == 0 && b_row % 4 == 0, "16-byte copies start at multiples of 16 bytes");
 
 }  // namespace checked

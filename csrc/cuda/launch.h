@@ -63,7 +63,7 @@ __device__ inline int64_t item_stride() { return static_cast<int64_t>(gridDim.x)
 template <class T>
 __device__ T& shared_memory() {
 #ifdef __CUDACC__
-  extern __shared__ __align__(16) unsigned char bytes[];
+  extern __shared__ __align__(1024) unsigned char bytes[];  // as TMA's swizzle wants it
   return *reinterpret_cast<T*>(bytes);
 #else
   return *static_cast<T*>(emulated::shared_memory());

@@ -3,14 +3,15 @@
 // Threads of a block are fibers of one operating-system thread, switched at barriers and shuffles only, in an order
 // that TESELA_EMULATOR_SEED shuffles. Blocks run one after another; so do launches. What it finds, as
 // std::runtime_error:
-//   - a barrier or shuffle that some threads never reach
-//   - an asynchronous copy to an unaligned address, or one that a thread never waits for; until it has waited for it,
-//     the destination holds NaN
+//   - a barrier, shuffle or mbarrier at which threads wait for ever
+//   - an asynchronous copy or product that a thread never waits for, that breaks a rule of alignment, or whose
+//     descriptor makes no sense; until a thread has waited for it, its destination holds NaN
 //   - two threads that meet in a word of shared memory, one of them writing, with no barrier between
 //   - an access outside shared memory, device memory and the thread's own stack
 // and what was never written reads as NaN. The compiler reports the accesses: the .cu files are built with
-// -fsanitize=thread, whose runtime library emulate.cpp replaces.
-// Limits: global memory is not searched for races; a barrier orders everything, as no GPU promises; no speed is told.
+// -fsanitize=thread, whose runtime library memory.cpp replaces.
+// Limits: global memory is not searched for races; blocks of a grid do not run at the same time; of the memory model
+// only what is said above is checked; no speed is told.
 // Shared memory is had from shared_memory<T>() (launch.h) only, so that __shared__ is not defined here.
 
 #pragma once
@@ -64,21 +65,6 @@ T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize)
 
 inline float __uint_as_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
 
-// The instructions of ptx.cuh.
-namespace ptx {
-void copy_async(float* to, const float* from, size_t size, int bytes);
-inline void cp_async_4(float* to, const float* from, int bytes) { copy_async(to, from, 4, bytes); }
-inline void cp_async_16(float* to, const float* from, int bytes) { copy_async(to, from, 16, bytes); }
-void cp_async_commit();
-void wait_for_copies(size_t groups);
-template <int groups>
-void cp_async_wait() {
-  wait_for_copies(groups);
-}
-uint32_t to_tf32(float x);
-void mma_m16n8k8_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
-}  // namespace ptx
-
 #define EMULATED_ATOMIC(name, result)                               \
   template <class T>                                                \
   __attribute__((no_sanitize_thread)) T name(T* address, T value) { \
@@ -114,6 +100,7 @@ cudaError_t cudaFree(void* memory);
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t);
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t);
 cudaError_t cudaGetDevice(int* device);
+cudaError_t cudaDriverGetVersion(int* version);
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
 inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 template <class Kernel>

@@ -3,6 +3,7 @@
 #include "../backend.h"
 #include "../ptx.cuh"
 #include "../reduce.cuh"
+#include "../tensor_map.h"
 #include "faulty.h"
 
 namespace tesela::TESELA_DEVICE {
@@ -95,6 +96,91 @@ __global__ void mma_kernel(float* y) {
   y[threadIdx.x] = threadIdx.x % 2 ? c[0] : c[3];
 }
 
+// ---------------------------------------------------------------------------------------------------- TMA and wgmma
+// y = a * b^T, 64 x 64 from 64 x 32, a[m][k] = (m + 2k) % 7, b[n][k] = (3n + k) % 5: one mbarrier, one warpgroup.
+
+enum class Fault {
+  none,
+  no_fence_after_init,
+  no_wait_for_copies,
+  wrong_bytes,
+  wrong_parity,
+  overwritten_too_early,
+  written_without_fence,
+  bad_descriptor,
+  no_wgmma_fence,
+  no_wait_for_products,
+  sums_read_too_early,
+};
+
+constexpr int side = 64, depth = 32;
+
+struct Tiles {
+  alignas(swizzle_period) float a[side * depth];
+  alignas(swizzle_period) float b[side * depth];
+  uint64_t full;
+};
+
+template <Fault fault>
+__global__ void __launch_bounds__(128)
+    product_kernel(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b, float* y) {
+  Tiles& tiles = shared_memory<Tiles>();
+  const int t = static_cast<int>(threadIdx.x);
+  if (t == 0) {
+    ptx::mbarrier_init(&tiles.full, 1);
+    if (fault != Fault::no_fence_after_init) ptx::fence_mbarrier_init();
+  }
+  __syncthreads();
+  const auto load = [&] {
+    ptx::mbarrier_arrive_expect(&tiles.full, sizeof tiles.a + sizeof tiles.b - (fault == Fault::wrong_bytes ? 16 : 0));
+    ptx::tma_load_2d(tiles.a, &a, &tiles.full, 0, 0);
+    ptx::tma_load_2d(tiles.b, &b, &tiles.full, 0, 0);
+  };
+  if (t == 0) load();
+  if (fault != Fault::no_wait_for_copies) ptx::mbarrier_wait(&tiles.full, fault == Fault::wrong_parity ? 1 : 0);
+  if (fault == Fault::written_without_fence && t == 1) tiles.b[0] = 0.0f;
+  __syncthreads();
+  float sum[side / 2] = {};
+  const uint64_t in_a = wgmma_descriptor(ptx::shared_address(tiles.a)),
+                 in_b = wgmma_descriptor(ptx::shared_address(tiles.b));
+  if (fault != Fault::no_wgmma_fence) ptx::wgmma_fence();
+  for (int k = 0; k < depth / 8; ++k) {
+    ptx::wgmma<MmaType::tf32, side>(sum, (fault == Fault::bad_descriptor ? in_a << 2 >> 2 : in_a) + k * wgmma_next_k,
+                                    in_b + k * wgmma_next_k, k > 0);
+  }
+  ptx::wgmma_commit();
+  if (fault == Fault::overwritten_too_early) {
+    __syncthreads();
+    if (t == 0) load();
+    ptx::mbarrier_wait(&tiles.full, 1);
+  }
+  const float early = sum[0];
+  if (fault != Fault::no_wait_for_products) ptx::wgmma_wait<0>();
+  if (fault == Fault::sums_read_too_early) sum[0] = early;
+  for (int i = 0; i < side / 2; ++i) {
+    const Element at = wgmma_sum(t, i);
+    y[at.row * side + at.column] = sum[i];
+  }
+}
+
+template <Fault fault>
+std::vector<float> run_product() {
+  std::vector<float> a(side * depth), b(side * depth);
+  for (int i = 0; i < side * depth; ++i) {
+    a[i] = static_cast<float>((i / depth + i % depth * 2) % 7);
+    b[i] = static_cast<float>((i / depth * 3 + i % depth) % 5);
+  }
+  std::vector<float> y(side * side);
+  const DeviceBuffer in_a = DeviceBuffer::of(a), in_b = DeviceBuffer::of(b), out = DeviceBuffer::of(y);
+  const auto map = [](const DeviceBuffer& matrix) {
+    return tiled_map(matrix.data(), MmaType::tf32, side, depth, depth, side);
+  };
+  launch(product_kernel<fault>, Grid{1, 128, sizeof(Tiles)}, nullptr, map(in_a), map(in_b),
+         const_cast<float*>(out.floats()));
+  std::copy_n(out.floats(), y.size(), y.data());
+  return y;
+}
+
 }  // namespace
 
 std::vector<float> run_faulty(const std::string& name) {
@@ -113,6 +199,20 @@ std::vector<float> run_faulty(const std::string& name) {
       {"unaligned copy", unaligned_copy_kernel},
       {"mma", mma_kernel},
   };
+  static const std::map<std::string, std::vector<float> (*)()> products = {
+      {"product", run_product<Fault::none>},
+      {"no fence after init", run_product<Fault::no_fence_after_init>},
+      {"no wait for copies", run_product<Fault::no_wait_for_copies>},
+      {"wrong bytes", run_product<Fault::wrong_bytes>},
+      {"wrong parity", run_product<Fault::wrong_parity>},
+      {"overwritten too early", run_product<Fault::overwritten_too_early>},
+      {"written without fence", run_product<Fault::written_without_fence>},
+      {"bad descriptor", run_product<Fault::bad_descriptor>},
+      {"no wgmma fence", run_product<Fault::no_wgmma_fence>},
+      {"no wait for products", run_product<Fault::no_wait_for_products>},
+      {"sums read too early", run_product<Fault::sums_read_too_early>},
+  };
+  if (products.count(name)) return products.at(name)();
   if (!kernels.count(name)) throw ShapeError("no faulty kernel '" + name + "'");
   std::vector<float> y(threads);
   const DeviceBuffer buffer = DeviceBuffer::of(y);

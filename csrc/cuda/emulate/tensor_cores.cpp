@@ -1,0 +1,321 @@
+// Tensor cores: mma of a warp, and wgmma of a warpgroup, which reads shared memory through descriptors while its
+// threads go on, and whose sums are NaN until they have waited for them.
+//
+// Products are exact, their sum with the accumulator is rounded toward zero, as tensor cores do. Where an element is
+// follows the tables of the PTX ISA from the element's side, apart from fragments.h, which says the same from the
+// lane's side.
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "machine.h"
+#include "ptx.h"
+
+namespace emulated {
+
+using tesela::MmaType;
+
+namespace {
+
+constexpr int warpgroup = 128;  // threads
+constexpr int rows = 64;        // of a warpgroup's product
+
+float toward_zero(double sum) {
+  const float rounded = static_cast<float>(sum);
+  return std::abs(static_cast<double>(rounded)) > std::abs(sum) ? std::nextafter(rounded, 0.0f) : rounded;
+}
+
+// The 13 lowest bits of an operand are not looked at.
+double tf32_value(uint32_t bits) { return static_cast<double>(__builtin_bit_cast(float, bits & ~0x1fffu)); }
+
+double value_at(MmaType type, const void* at) {
+  uint32_t word = 0;
+  std::memcpy(&word, at, type == MmaType::tf32 ? 4 : 2);
+  if (type == MmaType::tf32) return tf32_value(word);
+  if (type == MmaType::bfloat16) return static_cast<double>(__builtin_bit_cast(float, word << 16));
+  const int exponent = static_cast<int>(word >> 10 & 31), fraction = static_cast<int>(word & 1023);
+  const double magnitude = exponent == 31  ? (fraction ? NAN : INFINITY)
+                           : exponent == 0 ? std::ldexp(fraction, -24)
+                                           : std::ldexp(fraction + 1024, exponent - 25);
+  return word >> 15 & 1 ? -magnitude : magnitude;
+}
+
+// The addresses of 32 bytes of each of `count` rows, by a descriptor for rows of 128 swizzled bytes, 8 rows a period.
+std::vector<size_t> rows_at(uint64_t descriptor, int count) {
+  const auto field = [&](int from, int bits) { return descriptor >> from & ((uint64_t{1} << bits) - 1); };
+  const size_t start = field(0, 14) << 4, stride = field(32, 14) << 4;
+  if (field(62, 2) != 1) fail("a matrix descriptor without the swizzle of 128 bytes, the only one that is emulated");
+  if (field(49, 3) != 0 || field(14, 2) != 0 || field(30, 2) != 0 || field(46, 3) != 0 || field(52, 10) != 0) {
+    fail("a matrix descriptor with a base offset or bits that have no meaning");
+  }
+  if (stride < 1024 || stride % 1024)
+    fail("a matrix descriptor whose groups of 8 rows are not multiples of 1024 bytes apart");
+  const unsigned window = ptx::shared_address(shared_bytes_of_block);
+  std::vector<size_t> places;
+  for (int row = 0; row < count; ++row) {
+    for (size_t chunk = 0; chunk < 32; chunk += 16) {
+      size_t address = start + static_cast<size_t>(row / 8) * stride + static_cast<size_t>(row % 8) * 128 + chunk;
+      address ^= address / 128 % 8 * 16;
+      if (address < window || address + 16 > window + block->shared_bytes) fail("a matrix beyond shared memory");
+      places.push_back(address - window);
+    }
+  }
+  return places;
+}
+
+}  // namespace
+
+// --------------------------------------------------------------------------------------------------------------- mma
+
+uint32_t ptx::to_tf32(float x) {
+  const auto bits = __builtin_bit_cast(uint32_t, x);
+  if ((bits & 0x7f800000) == 0x7f800000) return bits;  // infinity and NaN
+  return (bits + 0x1000) & ~0x1fffu;
+}
+
+// Lanes show their fragments to each other.
+void ptx::mma_m16n8k8_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  static uint32_t shown[most_threads][6];
+  const OutsideKernel outside;
+  const int thread = current_thread(), warp = thread / warpSize * warpSize, lane = thread % warpSize;
+  if (warp + warpSize > block->threads) fail("mma in a warp of fewer than 32 threads");
+  std::memcpy(shown[thread], a, sizeof a);
+  std::memcpy(shown[thread] + 4, b, sizeof b);
+  __syncwarp();
+  for (int i = 0; i < 4; ++i) {
+    const int row = lane / 4 + (i >= 2 ? 8 : 0), column = lane % 4 * 2 + (i & 1);
+    double sum = c[i];
+    for (int k = 0; k < 8; ++k) {
+      const uint32_t from_a = shown[warp + row % 8 * 4 + k % 4][(row >= 8 ? 1 : 0) + (k >= 4 ? 2 : 0)];
+      const uint32_t from_b = shown[warp + column * 4 + k % 4][4 + (k >= 4 ? 1 : 0)];
+      sum += tf32_value(from_a) * tf32_value(from_b);
+    }
+    c[i] = toward_zero(sum);
+  }
+  __syncwarp();
+}
+
+// ------------------------------------------------------------------------------------------------------------- wgmma
+
+namespace {
+
+struct Wgmma {
+  MmaType type;
+  int n;
+  uint64_t a, b;
+  bool from_registers, accumulate;
+  std::shared_ptr<Wgmma> before;  // that the same accumulators are of
+  int issued = 0;
+  bool done = false;
+  std::array<float*, warpgroup> d{};
+  std::array<const uint32_t*, warpgroup> a_registers{};
+  std::array<bool, warpgroup / warpSize> has_read{};
+  std::vector<float> sum;  // rows x n
+  std::vector<std::pair<size_t, Touch>>
+      sources;  // places in shared memory, and who had written there when it was issued
+  std::vector<int> waiting;
+};
+
+struct OwnWgmmas {  // of one thread
+  bool fenced = false;
+  size_t issued = 0;
+  std::vector<std::vector<std::shared_ptr<Wgmma>>> groups;  // the last one is not committed yet
+};
+
+}  // namespace
+
+struct Warpgroups {
+  std::vector<OwnWgmmas> own;
+  std::vector<std::vector<std::shared_ptr<Wgmma>>> sequence;  // of each warpgroup
+};
+
+namespace {
+
+Warpgroups& warpgroups() {
+  if (!block->warpgroups) {
+    block->warpgroups = std::make_shared<Warpgroups>();
+    block->warpgroups->own.resize(static_cast<size_t>(block->threads));
+    block->warpgroups->sequence.resize(static_cast<size_t>(block->threads / warpgroup));
+  }
+  return *block->warpgroups;
+}
+OwnWgmmas& own_wgmmas() { return warpgroups().own[static_cast<size_t>(current_thread())]; }
+
+// Where thread t of a warpgroup holds its i-th sum.
+size_t place_of_sum(int t, int i, int n) {
+  const int row = t / warpSize * 16 + t % warpSize / 4 + i / 2 % 2 * 8, column = i / 4 * 8 + t % 4 * 2 + i % 2;
+  return static_cast<size_t>(row * n + column);
+}
+
+void note_sources(Wgmma& product) {
+  const auto note = [&](uint64_t descriptor, int count) {
+    for (size_t place : rows_at(descriptor, count)) product.sources.emplace_back(place, block->words[place / 4].write);
+  };
+  note(product.b, product.n);
+  if (!product.from_registers) note(product.a, rows);
+}
+
+// The matrices as they are in shared memory, and in registers, at this moment.
+void multiply(Wgmma& product) {
+  if (product.done) return;
+  for (const auto& [place, touch] : product.sources) {
+    const Touch& now = block->words[place / 4].write;
+    if (now.agent != touch.agent || now.step != touch.step) {
+      fail("race: byte " + std::to_string(place) + " of shared memory was written while a wgmma read it");
+    }
+  }
+  if (product.before) multiply(*product.before);
+  const int n = product.n, k = product.type == MmaType::tf32 ? 8 : 16, bytes = 32 / k;
+  std::vector<double> a(static_cast<size_t>(rows * k)), b(static_cast<size_t>(k * n));
+  const auto gather = [&](uint64_t descriptor, int count, auto put) {
+    const auto places = rows_at(descriptor, count);
+    for (int row = 0; row < count; ++row) {
+      for (int i = 0; i < k; ++i) {
+        const size_t place =
+            places[static_cast<size_t>(row * 2 + i * bytes / 16)] + static_cast<size_t>(i * bytes % 16);
+        put(row, i, value_at(product.type, shared_bytes_of_block + place));
+      }
+    }
+  };
+  gather(product.b, n, [&](int row, int i, double x) { b[static_cast<size_t>(i * n + row)] = x; });
+  if (!product.from_registers) {
+    gather(product.a, rows, [&](int row, int i, double x) { a[static_cast<size_t>(row * k + i)] = x; });
+  } else {  // a warp's 16 rows as in mma.m16n8k8, 4 bytes a column
+    for (int row = 0; row < rows; ++row) {
+      for (int i = 0; i < k; ++i) {
+        const int column = i * bytes / 4, lane = row % 8 * 4 + column % 4;
+        const uint32_t* from = product.a_registers[static_cast<size_t>(row / 16 * warpSize + lane)];
+        const auto* half = reinterpret_cast<const char*>(from + row % 16 / 8 + column / 4 * 2) + i * bytes % 4;
+        a[static_cast<size_t>(row * k + i)] = value_at(product.type, half);
+      }
+    }
+  }
+  const std::vector<float>& initial = product.before ? product.before->sum : product.sum;
+  std::vector<float> result(static_cast<size_t>(rows * n));
+  std::vector<double> sum(static_cast<size_t>(n));
+  for (int row = 0; row < rows; ++row) {
+    const auto first = static_cast<size_t>(row * n);
+    for (int j = 0; j < n; ++j) {
+      sum[static_cast<size_t>(j)] =
+          product.accumulate ? static_cast<double>(initial[first + static_cast<size_t>(j)]) : 0.0;
+    }
+    for (int i = 0; i < k; ++i) {
+      const double x = a[static_cast<size_t>(row * k + i)];
+      const double* from = b.data() + i * n;
+      for (int j = 0; j < n; ++j) sum[static_cast<size_t>(j)] += x * from[j];
+    }
+    for (int j = 0; j < n; ++j) result[first + static_cast<size_t>(j)] = toward_zero(sum[static_cast<size_t>(j)]);
+  }
+  product.sum = std::move(result);
+  product.before = nullptr;
+  product.done = true;
+}
+
+// What a warp reads: its own rows of a, all of b.
+void check_reads(const Wgmma& product, int warp) {
+  const auto read = [&](uint64_t descriptor, int from, int to) {
+    const auto places = rows_at(descriptor, to);
+    for (size_t i = static_cast<size_t>(from) * 2; i < places.size(); ++i) {
+      check_asynchronous_read(shared_bytes_of_block + places[i], 16);
+    }
+  };
+  if (!product.from_registers) read(product.a, warp * 16, warp * 16 + 16);
+  read(product.b, 0, product.n);
+}
+
+}  // namespace
+
+void ptx::wgmma_issue(MmaType type, int n, float* d, const uint32_t* a, uint64_t a_descriptor, uint64_t b,
+                      bool accumulate) {
+  const OutsideKernel outside;
+  const int thread = current_thread(), group = thread / warpgroup, t = thread % warpgroup;
+  if ((group + 1) * warpgroup > block->threads) fail("wgmma in a warpgroup of fewer than 128 threads");
+  OwnWgmmas& own = own_wgmmas();
+  if (!own.fenced) fail("wgmma without a wgmma.fence before it");
+  auto& sequence = warpgroups().sequence[static_cast<size_t>(group)];
+  if (own.groups.empty()) own.groups.emplace_back();
+  std::shared_ptr<Wgmma> before;
+  for (const auto& each : own.groups) {
+    for (const auto& product : each) {
+      if (product->d[static_cast<size_t>(t)] == d) before = product;
+    }
+  }
+  if (own.issued == sequence.size()) {
+    sequence.push_back(std::make_shared<Wgmma>());
+    Wgmma& fresh = *sequence.back();
+    fresh.type = type, fresh.n = n, fresh.a = a_descriptor, fresh.b = b;
+    fresh.from_registers = a != nullptr, fresh.accumulate = accumulate, fresh.before = before;
+    if (!before) fresh.sum.resize(static_cast<size_t>(rows * n));
+    note_sources(fresh);
+  }
+  const std::shared_ptr<Wgmma> product = sequence[own.issued++];
+  if (product->type != type || product->n != n || product->a != a_descriptor || product->b != b ||
+      product->from_registers != (a != nullptr) || product->accumulate != accumulate ||
+      (product->done ? nullptr : product->before) != (product->done ? nullptr : before)) {
+    fail("the threads of a warpgroup disagree about a wgmma");
+  }
+  for (int i = 0; i < n / 2; ++i) {
+    if (!before) product->sum[place_of_sum(t, i, n)] = d[i];
+    std::memset(d + i, 0xff, sizeof *d);
+  }
+  product->d[static_cast<size_t>(t)] = d;
+  product->a_registers[static_cast<size_t>(t)] = a;
+  own.groups.back().push_back(product);
+  if (++product->issued == warpgroup) wake(product->waiting);
+}
+
+void ptx::wgmma_fence() {
+  const OutsideKernel outside;
+  own_wgmmas().fenced = true;
+}
+
+void ptx::wgmma_commit() {
+  const OutsideKernel outside;
+  OwnWgmmas& own = own_wgmmas();
+  if (own.groups.empty()) own.groups.emplace_back();
+  own.groups.emplace_back();
+}
+
+void ptx::wait_for_products(size_t keep) {
+  const OutsideKernel outside;
+  const int t = current_thread() % warpgroup, warp = t / warpSize;
+  OwnWgmmas& own = own_wgmmas();
+  own.fenced = false;
+  while (own.groups.size() > keep + 1) {
+    const auto group = own.groups.front();
+    for (const auto& product : group) {
+      if (product->issued < warpgroup) {
+        product->waiting.push_back(current_fiber());
+        suspend();
+      }
+      multiply(*product);
+      if (!std::exchange(product->has_read[static_cast<size_t>(warp)], true)) check_reads(*product, warp);
+    }
+    own.groups.erase(own.groups.begin());
+    for (const auto& product : group) {
+      float* d = std::exchange(product->d[static_cast<size_t>(t)], nullptr);
+      const auto is_newer = [&](const auto& other) { return other->d[static_cast<size_t>(t)] == d; };
+      if (std::ranges::any_of(group, is_newer) ||
+          std::ranges::any_of(own.groups, [&](const auto& each) { return std::ranges::any_of(each, is_newer); })) {
+        continue;  // more of the same sums is under way
+      }
+      for (int i = 0; i < product->n / 2; ++i) d[i] = product->sum[place_of_sum(t, i, product->n)];
+    }
+  }
+  __syncwarp();  // a warp waits together
+}
+
+void check_end_of_thread() {
+  const Thread& own = block->thread[static_cast<size_t>(current_thread())];
+  for (const auto& group : own.copies) {
+    if (!group.empty()) fail("the thread ends with an asynchronous copy that it never waited for");
+  }
+  if (!block->warpgroups) return;
+  for (const auto& group : own_wgmmas().groups) {
+    if (!group.empty()) fail("the thread ends with a wgmma that it never waited for");
+  }
+}
+
+}  // namespace emulated
