@@ -50,6 +50,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual const char* name() const = 0;
+  virtual bool computes_in(Precision precision) const { return precision == Precision::float32; }
 
   virtual void* allocate(size_t bytes) const = 0;  // 64-byte aligned; throws std::bad_alloc
   virtual void release(void* memory, size_t bytes) const = 0;

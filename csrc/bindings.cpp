@@ -109,10 +109,11 @@ std::vector<Pointer> buffers(const Program& program, const std::vector<TensorId>
   for (size_t i = 0; i < ids.size(); ++i) {
     const TensorSpec& spec = program.spec(ids[i]);
     const py::array& array = arrays[i];
-    if (std::string(py::str(array.dtype())) != name_of(spec.dtype) || dims_of(array) != spec.dims ||
+    const char* dtype = name_of(as_array(spec.dtype));
+    if (std::string(py::str(array.dtype())) != dtype || dims_of(array) != spec.dims ||
         !(array.flags() & py::array::c_style) || (writable && !array.writeable())) {
       throw ShapeError(std::string("program: expected ") + what + " " + std::to_string(i) + " as a C-contiguous " +
-                       name_of(spec.dtype) + " array of shape " + to_string(spec.dims) + ", got " +
+                       dtype + " array of shape " + to_string(spec.dims) + ", got " +
                        std::string(py::str(array.dtype())) + " of shape " + to_string(dims_of(array)));
     }
     pointers.push_back(const_cast<void*>(array.data()));
@@ -127,13 +128,20 @@ Accuracy accuracy_named(const std::string& name) {
   throw ShapeError("accuracy: expected 'strict', 'default' or 'fast', got '" + name + "'");
 }
 
+Precision precision_named(const std::string& name) {
+  for (Precision p : {Precision::float32, Precision::tf32, Precision::bfloat16, Precision::float16}) {
+    if (name == name_of(p)) return p;
+  }
+  throw ShapeError("precision: expected 'float32', 'tf32', 'bfloat16' or 'float16', got '" + name + "'");
+}
+
 // A Program and the ids Python has named as its inputs and outputs.
 struct PyProgram {
   Program program;
   std::vector<TensorId> inputs, outputs;
 
-  PyProgram(const std::string& device, const std::string& accuracy)
-      : program(backend_of(device), accuracy_named(accuracy)) {}
+  PyProgram(const std::string& device, const std::string& accuracy, const std::string& precision)
+      : program(backend_of(device), accuracy_named(accuracy), precision_named(precision)) {}
   const Backend& backend() const { return program.backend(); }
   const Dims& dims(TensorId id) const { return program.spec(id).dims; }
 
@@ -172,11 +180,13 @@ void define_program(py::module_& m) {
 
   using P = PyProgram;
   py::class_<P, std::shared_ptr<P>> program(m, "Program", "Planned steps over one block of memory.");
-  program.def(py::init<const std::string&, const std::string&>(), "device"_a = "cpu", "accuracy"_a = "strict")
+  program
+      .def(py::init<const std::string&, const std::string&, const std::string&>(), "device"_a = "cpu",
+           "accuracy"_a = "strict", "precision"_a = "float32")
       .def("set_label",
            [](P& p, std::string name, std::string op) { p.program.set_label(std::move(name), std::move(op)); })
       .def("dims", [](const P& p, TensorId id) { return p.dims(id); })
-      .def("dtype", [](const P& p, TensorId id) { return name_of(p.program.spec(id).dtype); })
+      .def("dtype", [](const P& p, TensorId id) { return name_of(as_array(p.program.spec(id).dtype)); })
       .def(
           "input",
           [](P& p, Dims dims, const std::string& dtype) {
@@ -393,6 +403,13 @@ void define_program(py::module_& m) {
   program.def("gather", [](P& p, TensorId x, TensorId indices, int64_t axis) {
     return p.backend().gather(p.program, x, indices, axis);
   });
+  program.def(
+      "channels_last",
+      [](P& p, TensorId x) {
+        if (p.backend().memory_is_host()) throw ShapeError("channels_last: expected a program for CUDA");
+        return p.program.in_layout(x, Layout::channels_last);
+      },
+      "x"_a, "The same elements with channels last, as kernels for CUDA leave them to each other: for tests.");
   program.def(
       "reshape",
       [](P& p, TensorId x, Dims dims) {

@@ -59,7 +59,13 @@ struct Program::Context {
   }
 };
 
-Program::Program(const Backend& backend, Accuracy accuracy) : backend_(backend), accuracy_(accuracy) {}
+Program::Program(const Backend& backend, Accuracy accuracy, Precision precision)
+    : backend_(backend), accuracy_(accuracy), precision_(precision) {
+  if (!backend.computes_in(precision)) {
+    throw ShapeError(std::string("precision: expected 'float32', the only one of device '") + backend.name() +
+                     "', got '" + name_of(precision) + "'");
+  }
+}
 Program::~Program() = default;
 
 Program::Context* Program::acquire(int threads) {
@@ -121,8 +127,9 @@ void Program::execute_each_image(Context& context, size_t s, Team& team, double*
                             std::vector<Operand>& to) {
     for (size_t i = 0; i < ids.size(); ++i) {
       const TensorSpec& all = spec(ids[i]);
-      const int64_t stride = all.layout == Layout::blocked ? whole[i].image_stride : all.elements() / images;
-      to[i] = {whole[i].as<char>() + image * stride * static_cast<int64_t>(bytes_of(all.dtype)), whole[i].image_stride};
+      const int64_t stride = all.layout == Layout::plain ? all.elements() / images : whole[i].image_stride;
+      to[i] = whole[i];
+      to[i].data = whole[i].as<char>() + image * stride * static_cast<int64_t>(bytes_of(all.dtype));
     }
   };
   const auto run = [&](int64_t image, int worker, Team& by, double* spent) {
@@ -156,7 +163,7 @@ void Program::bind(Context& context) const {
     if (in_place && storage.home == Home::input) base = context.given[storage.index].as<char>();
     if (in_place && storage.home == Home::output) base = context.asked[storage.index].as<char>();
     context.operands[id] = {base + elements * static_cast<int64_t>(bytes_of(tensor.spec.dtype)),
-                            tensor.spec.image_stride};
+                            tensor.spec.image_stride, tensor.spec.pixel_stride};
   }
   for (size_t s = 0; s < steps_.size(); ++s) {
     for (size_t i = 0; i < steps_[s].inputs.size(); ++i) context.inputs[s][i] = context.operands[steps_[s].inputs[i]];

@@ -13,11 +13,12 @@
 
 namespace tesela {
 
-// Where one tensor of a step lies in one run. The image stride is not the plan's to fix: a concatenated tensor's parts
-// are written straight into the whole, whose images are further apart.
+// Where one tensor of a step lies in one run. The strides are not the plan's to fix: a concatenated tensor's parts are
+// written straight into the whole, whose images and pixels are further apart.
 struct Operand {
   void* data;
-  int64_t image_stride;  // blocked layout: elements from one image to the next; 0 for plain tensors
+  int64_t image_stride;      // elements from one image to the next; 0 for plain tensors
+  int64_t pixel_stride = 0;  // channels_last: elements from one pixel to the next
 
   template <class T>
   T* as() const {

@@ -114,10 +114,13 @@ TensorId Program::reshaped(TensorId id, Dims dims) {
 }
 
 TensorId Program::joined(const std::vector<TensorId>& parts, const Dims& whole) {
+  const TensorSpec first = spec(parts.at(0));
+  const bool blocked = first.layout == Layout::blocked;
   for (size_t i = 0; i < parts.size(); ++i) {
     const Tensor& part = tensors_[parts[i]];
-    const bool fills_blocks = i + 1 == parts.size() || part.spec.dims[1] % channel_block == 0;
-    if (part.spec.layout != Layout::blocked || part.home != Home::arena || part.storage != parts[i] || !fills_blocks) {
+    const bool fills = i + 1 == parts.size() || part.spec.dims[1] % (blocked ? channel_block : channel_octet) == 0;
+    if (part.spec.layout != first.layout || part.spec.dtype != first.dtype || part.home != Home::arena ||
+        part.storage != parts[i] || !fills) {
       return -1;
     }
     if (std::count(parts.begin(), parts.end(), parts[i]) != 1) return -1;
@@ -126,16 +129,17 @@ TensorId Program::joined(const std::vector<TensorId>& parts, const Dims& whole) 
     }
   }
   Tensor tensor;
-  tensor.spec = blocked_spec(whole);
+  tensor.spec = blocked ? blocked_spec(whole) : channels_last_spec(whole, first.dtype);
   const TensorId id = static_cast<TensorId>(tensors_.size());
   tensor.storage = id;
-  int64_t block = 0;
+  int64_t channel = 0;
   for (TensorId part_id : parts) {
     Tensor& part = tensors_[part_id];
     part.storage = id;
-    part.element_offset = block * tensor.spec.plane_stride;
+    part.element_offset = blocked ? channel / channel_block * tensor.spec.plane_stride : channel;
     part.spec.image_stride = tensor.spec.image_stride;
-    block += part.spec.blocks();
+    part.spec.pixel_stride = tensor.spec.pixel_stride;
+    channel += part.spec.dims[1];
   }
   tensors_.push_back(std::move(tensor));
   return id;
@@ -145,7 +149,7 @@ void Program::finish(const std::vector<TensorId>& outputs, size_t most_bytes, co
   for (size_t i = 0; i < outputs.size(); ++i) {
     TensorId id = outputs[i];
     const Tensor& given = tensors_[id];
-    const bool keep = std::count(kept.begin(), kept.end(), id) > 0 && given.spec.layout == Layout::blocked &&
+    const bool keep = std::count(kept.begin(), kept.end(), id) > 0 && given.spec.layout != Layout::plain &&
                       given.home == Home::arena && given.storage == id;
     if (!keep) id = in_layout(id, Layout::plain);
     // A result that is an input, shares another's memory or was named twice needs a buffer of its own.

@@ -30,11 +30,13 @@ class Program {
  public:
   static constexpr size_t alignment = 64;  // bytes, of every tensor in the arena
 
-  Program(const Backend& backend, Accuracy accuracy);
+  // ShapeError where the backend does not compute in that precision.
+  Program(const Backend& backend, Accuracy accuracy, Precision precision = Precision::float32);
   ~Program();
 
   const Backend& backend() const { return backend_; }
   Accuracy accuracy() const { return accuracy_; }
+  Precision precision() const { return precision_; }
   const TensorSpec& spec(TensorId id) const { return tensors_.at(static_cast<size_t>(id)).spec; }
 
   TensorId input(Dims dims, DType dtype = DType::float32);
@@ -57,8 +59,9 @@ class Program {
   TensorId in_layout(TensorId id, Layout layout);
   // The same plain elements under other sizes; no step.
   TensorId reshaped(TensorId id, Dims dims);
-  // Lets the parts be written in place as channel ranges of one blocked tensor, or returns -1 when they cannot:
-  // a part whose channels do not fill whole blocks, that is no arena tensor, or that already is a part elsewhere.
+  // Lets the parts, all blocked or all channels_last, be written in place as channel ranges of one tensor, or returns
+  // -1 when they cannot: a part whose channels do not fill whole blocks (octets), that is no arena tensor, or that
+  // already is a part elsewhere.
   TensorId joined(const std::vector<TensorId>& parts, const Dims& whole);
 
   // Throws ShapeError, before anything is allocated, where arena and scratch of one thread need more than most_bytes.
@@ -119,6 +122,7 @@ class Program {
 
   const Backend& backend_;
   const Accuracy accuracy_;
+  const Precision precision_;
   std::vector<Tensor> tensors_;
   std::vector<Step> steps_;
   std::vector<TensorId> inputs_, outputs_;

@@ -220,6 +220,30 @@ def test_every_operator_is_tested():
     assert tested == set(ts.ops.__all__)
 
 
+# ----------------------------------------------------------------------------------------------- layouts and precisions
+
+ROUNDING = {"float32": 2.0**-24, "tf32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}  # of what is stored
+
+
+@pytest.mark.parametrize("precision", ROUNDING)
+@pytest.mark.parametrize("shape", [(2, 3, 5, 9), (1, 8, 1, 300), (1, 70, 9, 8), (3, 33, 1, 1)])
+def test_channels_may_come_last(shape, precision, rng, device):
+    x = (rng.standard_normal(shape) * np.exp2(rng.integers(-20, 12, shape))).astype(np.float32)
+    x.flat[:4] = np.nan, np.inf, -0.0, 2.0**-30
+    program = _core.Program(device, "strict", precision)
+    program.finish([program.activation(program.channels_last(program.input(shape)), "", 0.0)])
+    y = np.empty(shape, np.float32)
+    program.run([x], [y], 1)
+    algorithms = ["to channels last", "per channel, channels last", "to plain"]
+    assert [step.algorithm for step in program.steps()] == algorithms
+    expected = x if precision in ("float32", "tf32") else x.astype(np.float16)
+    if precision == "bfloat16":
+        bits = x.view(np.uint32)
+        rounded = (bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
+        expected = np.where(np.isnan(x), x, rounded.view(np.float32))
+    np.testing.assert_array_equal(y, expected.astype(np.float32))
+
+
 # ---------------------------------------------------------------------------------------------------------- networks
 
 

@@ -113,8 +113,9 @@ Loop cast_from(DType to) {
       return cast<int64_t, From>;
     case DType::boolean:
       return cast<bool, From>;
+    default:  // of activations only
+      return nullptr;
   }
-  return nullptr;
 }
 
 Loop loop_of(const std::string& op, DType x, DType y) {
@@ -134,8 +135,9 @@ Loop loop_of(const std::string& op, DType x, DType y) {
       return casts ? cast_from<int64_t>(y) : integer_loop<int64_t>(op);
     case DType::boolean:
       return casts ? cast_from<bool>(y) : logical_loop(op);
+    default:  // of activations only
+      return nullptr;
   }
-  return nullptr;
 }
 
 // ------------------------------------------------------------------------------------------------------ planning

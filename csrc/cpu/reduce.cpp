@@ -97,8 +97,9 @@ std::unique_ptr<ReducePlan> plan_for(DType dtype) {
       return std::make_unique<TypedReducePlan<int32_t>>();
     case DType::int64:
       return std::make_unique<TypedReducePlan<int64_t>>();
+    default:  // of activations only
+      return nullptr;
   }
-  return nullptr;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The GPU's side of Backend. Each operator's kernel, and the method that plans it, stand in the file of its name.
 //
-// Tensors are plain here (row-major, NCHW). Parameters are copied to the device when a step is planned.
+// Kernels read plain tensors (row-major, NCHW), always float32, or channels_last ones of the program's storage format;
+// a step that finds the other has it converted. Parameters are copied to the device when a step is planned.
 
 #pragma once
 
@@ -50,6 +51,11 @@ struct LaunchPlan final : Plan {
   }
 };
 
+inline std::vector<TensorId> all_plain(Program& program, std::vector<TensorId> ids) {
+  for (TensorId& id : ids) id = program.in_layout(id, Layout::plain);
+  return ids;
+}
+
 inline double payload(const TensorSpec& spec) { return static_cast<double>(spec.bytes()); }
 
 // Appends the step. `bytes` of the report are those of inputs, outputs and parameters.
@@ -69,6 +75,7 @@ std::vector<TensorId> append(Program& program, const char* algorithm, const std:
 class DeviceBackend final : public Backend {
  public:
   const char* name() const override;
+  bool computes_in(Precision) const override { return true; }
   void* allocate(size_t bytes) const override;
   void release(void* memory, size_t bytes) const override;
   bool memory_is_host() const override { return false; }
@@ -110,6 +117,7 @@ class DeviceBackend final : public Backend {
   TensorId concat(Program&, const std::vector<TensorId>& parts, int64_t dim) const override;
   TensorId pixel_shuffle(Program&, TensorId x, int64_t factor) const override;
   TensorId copy(Program&, TensorId x) const override;
+  // convert.cu
   TensorId convert(Program&, TensorId x, Layout layout) const override;
 };
 

@@ -31,8 +31,9 @@ MapKernel cast_from(DType y) {
       return cast_kernel<int64_t, From>;
     case DType::boolean:
       return cast_kernel<bool, From>;
+    default:  // of activations only
+      return nullptr;
   }
-  return nullptr;
 }
 
 }  // namespace
@@ -53,8 +54,9 @@ MapKernel cast_map(DType x, DType y) {
       return cast_from<int64_t>(y);
     case DType::boolean:
       return cast_from<bool>(y);
+    default:  // of activations only
+      return nullptr;
   }
-  return nullptr;
 }
 
 }  // namespace tesela::TESELA_DEVICE

@@ -152,8 +152,8 @@ TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& 
   const std::vector<float> reordered = s.transposed ? as_conv2d_weight(s, weight) : std::vector<float>();
   if (s.transposed) weight = reordered.data();
   const bool has_residual = residual >= 0;
-  std::vector<TensorId> inputs{x};
-  if (has_residual) inputs.push_back(residual);
+  std::vector<TensorId> inputs{program.in_layout(x, Layout::plain)};
+  if (has_residual) inputs.push_back(program.in_layout(residual, Layout::plain));
   const Product product{args.gemm_m, args.gemm_n, args.gemm_k, s.G};
   if (args.gemm_m >= fewest_rows && conv2d_fits_mma(s) && tensor_cores_pay(product)) {
     return append_conv2d_mma(program, inputs, s, args, weight, bias, s.y_dims());

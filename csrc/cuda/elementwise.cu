@@ -9,11 +9,10 @@
 
 #include "../arrays.h"
 #include "loops.h"
+#include "nhwc.h"
 
 namespace tesela::TESELA_DEVICE {
 namespace {
-
-enum class Elementwise : int32_t { identity, add, mul, affine, prelu };
 
 struct ElementwiseArgs {
   Elementwise op;
@@ -53,6 +52,7 @@ __global__ void __launch_bounds__(block_threads)
 // b and c hold `count` values: one for each channel (axis 1), a single one, or none.
 TensorId append_per_channel(Program& program, Elementwise op, TensorId x, ActivationSpec activation, const float* b,
                             const float* c, int64_t count) {
+  if (is_channels_last(program, x)) return append_per_channel_nhwc(program, op, x, activation, b, c, count);
   const Dims dims = program.spec(x).dims;
   Dims b_dims(dims.size(), 1);
   if (count > 1) b_dims[1] = count;
@@ -86,10 +86,15 @@ TensorId DeviceBackend::channel_affine(Program& program, TensorId x, const float
 }
 
 TensorId DeviceBackend::binary(Program& program, Binary kind, TensorId x, TensorId y, ActivationSpec spec) const {
+  const Elementwise function = kind == Binary::add ? Elementwise::add : Elementwise::mul;
+  if ((is_channels_last(program, x) || is_channels_last(program, y)) && binary_fits_nhwc(program, x, y)) {
+    return append_binary_nhwc(program, function, x, y, spec);
+  }
+  x = program.in_layout(x, Layout::plain);
+  y = program.in_layout(y, Layout::plain);
   const std::string op = kind == Binary::add ? "add" : "mul";
   const BroadcastLoops loops = broadcast_loops(op, {program.spec(x).dims, program.spec(y).dims});
-  const ElementwiseArgs args{kind == Binary::add ? Elementwise::add : Elementwise::mul, spec,
-                             loops_over<2>(op, loops.sizes, loops.strides)};
+  const ElementwiseArgs args{function, spec, loops_over<2>(op, loops.sizes, loops.strides)};
   const auto run = [=](const Operand* in, const Operand* out, void* stream) {
     launch(elementwise_kernel, grid_over(args.loops.steps), stream, args, in[0].floats(), in[1].floats(), nullptr,
            out[0].floats());

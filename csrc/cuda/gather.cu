@@ -30,6 +30,8 @@ __global__ void __launch_bounds__(block_threads)
 }  // namespace
 
 TensorId DeviceBackend::gather(Program& program, TensorId x, TensorId indices, int64_t axis) const {
+  x = program.in_layout(x, Layout::plain);
+  indices = program.in_layout(indices, Layout::plain);
   const GatherLoops loops = gather_loops(program.spec(x), program.spec(indices), axis);
   const GatherArgs args{loops.outer * loops.indices * loops.inner, loops.size, loops.indices, loops.inner};
   const size_t bytes = bytes_of(loops.y.dtype);

@@ -49,6 +49,8 @@ Grid grid_of(const GemmShape& s) { return {ceil_div(s.M, BM) * ceil_div(s.N, BN)
 
 TensorId DeviceBackend::gemm(Program& program, TensorId a, TensorId b, TensorId c, const GemmShape& s, float alpha,
                              float beta, bool trans_a, bool trans_b, bool c_is_row, ActivationSpec activation) const {
+  a = program.in_layout(a, Layout::plain), b = program.in_layout(b, Layout::plain);
+  if (c >= 0) c = program.in_layout(c, Layout::plain);
   const GemmArgs args{s.M,
                       s.N,
                       s.K,
@@ -72,6 +74,7 @@ TensorId DeviceBackend::gemm(Program& program, TensorId a, TensorId b, TensorId 
 
 TensorId DeviceBackend::linear(Program& program, TensorId x, const GemmShape& s, const float* weight, const float* bias,
                                ActivationSpec activation) const {
+  x = program.in_layout(x, Layout::plain);
   // The same product as a convolution of one pixel: outputs are channels, rows of x images.
   const Conv2dShape pixel{s.M, s.K, 1, 1, s.N, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, false};
   if (s.N < int64_t{1} << 30 && conv2d_fits_mma(pixel) && tensor_cores_pay({s.N, s.M, s.K})) {

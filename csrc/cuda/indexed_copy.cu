@@ -63,6 +63,7 @@ TensorId append_indexed_copy(Program& program, TensorId x, const IndexedCopy& co
 }  // namespace
 
 TensorId DeviceBackend::indexed_copy(Program& program, TensorId x, const IndexedCopy& copy) const {
+  x = program.in_layout(x, Layout::plain);
   const size_t bytes = bytes_of(program.spec(x).dtype);
   return bytes == 1   ? append_indexed_copy<uint8_t>(program, x, copy)
          : bytes == 4 ? append_indexed_copy<uint32_t>(program, x, copy)

@@ -60,7 +60,8 @@ TensorId append_copy(Program& program, const char* algorithm, const std::vector<
 
 }  // namespace
 
-TensorId DeviceBackend::concat(Program& program, const std::vector<TensorId>& parts, int64_t dim) const {
+TensorId DeviceBackend::concat(Program& program, const std::vector<TensorId>& given, int64_t dim) const {
+  const std::vector<TensorId> parts = all_plain(program, given);
   std::vector<Dims> dims;
   for (TensorId id : parts) dims.push_back(program.spec(id).dims);
   const Dims whole = concat_dims(dims, dim);
@@ -70,10 +71,12 @@ TensorId DeviceBackend::concat(Program& program, const std::vector<TensorId>& pa
 }
 
 TensorId DeviceBackend::copy(Program& program, TensorId x) const {
+  x = program.in_layout(x, Layout::plain);
   return append_copy(program, "copy", {x}, program.spec(x), 1);
 }
 
 TensorId DeviceBackend::pixel_shuffle(Program& program, TensorId x, int64_t factor) const {
+  x = program.in_layout(x, Layout::plain);
   const Dims dims = program.spec(x).dims;
   const TensorSpec y = plain_spec(pixel_shuffle_dims(dims, factor));
   const PixelShuffleArgs args{y.elements(), dims[2], dims[3], factor};
@@ -81,10 +84,6 @@ TensorId DeviceBackend::pixel_shuffle(Program& program, TensorId x, int64_t fact
     launch(pixel_shuffle_kernel, grid_over(args.elements), stream, args, in[0].floats(), out[0].floats());
   };
   return append(program, "gather", {x}, {y}, 0, 0, run)[0];
-}
-
-TensorId DeviceBackend::convert(Program&, TensorId, Layout) const {
-  throw std::logic_error("CUDA: tensors have the plain layout only");
 }
 
 }  // namespace tesela::TESELA_DEVICE

@@ -130,8 +130,9 @@ MapKernel of_numbers(DType x) {
       return Kernel<int64_t>::kernel;
     case DType::boolean:
       return Kernel<bool>::kernel;
+    default:  // of activations only
+      return nullptr;
   }
-  return nullptr;
 }
 template <class T>
 struct NumberKernel {
@@ -177,8 +178,9 @@ MapKernel kernel_of(MapFunction function, DType x, DType y) {
 
 }  // namespace
 
-TensorId DeviceBackend::map(Program& program, const std::string& op, const std::vector<TensorId>& operands,
+TensorId DeviceBackend::map(Program& program, const std::string& op, const std::vector<TensorId>& given,
                             DType y_dtype) const {
+  const std::vector<TensorId> operands = all_plain(program, given);
   std::vector<TensorSpec> specs;
   for (TensorId id : operands) specs.push_back(program.spec(id));
   const BroadcastLoops broadcast = map_loops(op, specs);

@@ -61,6 +61,7 @@ __global__ void __launch_bounds__(block_threads) softmax_kernel(SoftmaxArgs s, c
 
 TensorId DeviceBackend::local_response_norm(Program& program, TensorId x, int64_t before, int64_t after, float alpha,
                                             float beta, float k) const {
+  x = program.in_layout(x, Layout::plain);
   const Dims dims = program.spec(x).dims;
   const int64_t size = before + 1 + after;
   const LocalResponseNormArgs args{element_count(dims, "local_response_norm"),
@@ -79,6 +80,7 @@ TensorId DeviceBackend::local_response_norm(Program& program, TensorId x, int64_
 }
 
 TensorId DeviceBackend::softmax(Program& program, TensorId x, int64_t dim, bool log) const {
+  x = program.in_layout(x, Layout::plain);
   const Dims dims = program.spec(x).dims;
   SoftmaxArgs args{1, dims[dim], 1, log};
   for (int64_t d = 0; d < static_cast<int64_t>(dims.size()); ++d) {

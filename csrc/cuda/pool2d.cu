@@ -111,6 +111,7 @@ __global__ void __launch_bounds__(block_threads)
 // --------------------------------------------------------------------------------------------------------- planning
 
 TensorId append_max_pool2d(Program& program, const char* algorithm, TensorId x, const Pool2dShape& s) {
+  x = program.in_layout(x, Layout::plain);
   const int64_t outputs = s.N * s.C * s.OH * s.OW;
   const bool by_warps = s.KH * s.KW >= large_window;
   const auto run = [=](const Operand* in, const Operand* out, void* stream) {
@@ -127,6 +128,7 @@ TensorId append_max_pool2d(Program& program, const char* algorithm, TensorId x, 
 std::vector<TensorId> DeviceBackend::max_pool2d(Program& program, TensorId x, const Pool2dShape& s,
                                                 bool with_indices) const {
   if (!with_indices) return {append_max_pool2d(program, "windows", x, s)};
+  x = program.in_layout(x, Layout::plain);
   const int64_t outputs = s.N * s.C * s.OH * s.OW;
   const auto run = [=](const Operand* in, const Operand* out, void* stream) {
     launch(max_pool2d_kernel<1>, grid_over(outputs), stream, s, in[0].floats(), out[0].floats(), out[1].indices());
@@ -143,6 +145,7 @@ TensorId DeviceBackend::global_max_pool2d(Program& program, TensorId x) const {
 }
 
 TensorId DeviceBackend::avg_pool2d(Program& program, TensorId x, const AveragingWindows& windows) const {
+  x = program.in_layout(x, Layout::plain);
   const Dims dims = program.spec(x).dims;
   const auto OH = static_cast<int64_t>(windows.begin_h.size()), OW = static_cast<int64_t>(windows.begin_w.size());
   const TensorSpec y = plain_spec(adaptive_pool2d_dims(dims, {OH, OW}));
@@ -172,6 +175,7 @@ TensorId DeviceBackend::avg_pool2d(Program& program, TensorId x, const Averaging
 }
 
 TensorId DeviceBackend::max_unpool2d(Program& program, TensorId x, TensorId indices, const Dims& y) const {
+  x = program.in_layout(x, Layout::plain);
   const Dims dims = program.spec(x).dims;
   const UnpoolArgs args{dims[0] * dims[1], dims[2] * dims[3], y[2] * y[3]};
   const auto run = [=, this](const Operand* in, const Operand* out, void* stream) {

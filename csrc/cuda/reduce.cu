@@ -112,8 +112,9 @@ ReduceKernel reduce_kernel_of(DType x) {
       return reduce_kernel<int32_t, lanes>;
     case DType::int64:
       return reduce_kernel<int64_t, lanes>;
+    default:  // of activations only
+      return nullptr;
   }
-  return nullptr;
 }
 
 Loops<1> innermost_first(const std::string& op, std::vector<int64_t> sizes, std::vector<int64_t> strides) {
@@ -126,6 +127,7 @@ Loops<1> innermost_first(const std::string& op, std::vector<int64_t> sizes, std:
 
 TensorId DeviceBackend::reduce(Program& program, const std::string& op, TensorId x, const std::vector<int64_t>& axes,
                                bool select_last) const {
+  x = program.in_layout(x, Layout::plain);
   const TensorSpec from = program.spec(x);
   const ReduceLoops planned = reduce_loops(op, from, axes);
   const ReduceArgs args{innermost_first(op, planned.kept, planned.kept_strides),

@@ -44,6 +44,7 @@ __global__ void __launch_bounds__(block_threads) resample2d_bilinear_kernel(Resa
 }  // namespace
 
 TensorId DeviceBackend::resample2d(Program& program, TensorId x, const Resampling& resampling) const {
+  x = program.in_layout(x, Layout::plain);
   const Dims dims = program.spec(x).dims;
   const auto OH = static_cast<int64_t>(resampling.low_h.size()), OW = static_cast<int64_t>(resampling.low_w.size());
   const bool bilinear = !resampling.weight_h.empty() || !resampling.weight_w.empty();

@@ -17,7 +17,7 @@ from .ops import check_array
 from .runtime import current_device
 
 DEVICES = ("cpu", "cuda", "emulator", "auto")
-PRECISIONS = ("float32",)
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 ACCURACIES = ("strict", "default", "fast")
 
 
@@ -89,7 +89,8 @@ class Network:
         device     "cpu"; "cuda" raises DeviceError where it cannot be had; "auto" takes the best there is; "emulator"
                    runs the CUDA kernels without a GPU, to test them
         threads    used by each call; None follows set_num_threads
-        precision  "float32"
+        precision  "float32"; on CUDA also "tf32" (products of tensor cores, wrong by 2^-11), "bfloat16" and "float16"
+                   (activations and weights of 16 bits). Sums are float32, and so are inputs and results, in each
         accuracy   "strict" sums every convolution directly in float32; "default" allows algorithms with about twice
                    that rounding error (Winograd's F(2,3), F(4,3), F(3,2), F(2,5)) and lets a NaN or an infinity
                    spread beyond its receptive field: over a Winograd tile, or over the phases of a transposed
@@ -112,7 +113,14 @@ class Network:
             inputs = {name: (*dims[:-2], *image_size) for name, dims in inputs.items()}
         names = self.graph.outputs if outputs is None else outputs
         return CompiledNetwork(
-            self.graph, self.parameters, inputs, names, device=device, threads=threads, accuracy=accuracy
+            self.graph,
+            self.parameters,
+            inputs,
+            names,
+            device=device,
+            threads=threads,
+            precision=precision,
+            accuracy=accuracy,
         )
 
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:

@@ -189,13 +189,11 @@ class OnnxNetwork(Network):
                 accuracy: str = "default", image_size: tuple[int, int] | None = None,
                 outputs: Sequence[str] | None = None) -> CompiledNetwork:  # fmt: skip
         """As Network.compile; `batch` is the size of first axes that the file leaves open."""
-        if precision != "float32":
-            raise ValueError(f"compile: expected precision as 'float32', got {precision!r}")
         if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
             raise ValueError(f"compile: expected batch as an integer of at least 1, got {batch!r}")
         found = self._planned(self._declared(int(batch), image_size))
         names = found.graph.outputs if outputs is None else outputs
-        return self._plan(found, names, device=device, threads=threads, accuracy=accuracy)
+        return self._plan(found, names, device=device, threads=threads, precision=precision, accuracy=accuracy)
 
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
         found, rest = self._translated(arrays)
