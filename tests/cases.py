@@ -279,6 +279,13 @@ CONV2D_EDGES = [
     conv2d("winograd", 64, 28, 64, 3, padding=4, dilation=4, groups=2),
     conv2d("winograd", 40, (27, 32), 32, 5, padding=((4, 3), (2, 4)), dilation=2),
     conv2d("winograd", 40, (32, 29), 50, 2, padding=((1, 0), (0, 1)), dilation=(1, 3)),
+    conv2d("winograd", 33, (9, 13), 48, 2, n=2),
+    conv2d("winograd", 48, (6, 8), 40, 5, n=2),
+    conv2d("winograd", 64, 8, 48, 5, n=2),
+    conv2d("winograd", 48, 9, 5, 3, padding=1, n=2),
+    conv2d("winograd", 64, (23, 29), 70, 3, stride=2, padding=1, n=2),
+    conv2d("winograd", 70, (34, 41), 64, 3, stride=2, padding=((0, 1), (2, 0))),
+    conv2d("winograd", 128, 29, 128, 3, stride=2, padding=1, groups=2),
 ]
 
 CONV_TRANSPOSE2D_NETWORKS = [
@@ -300,6 +307,9 @@ CONV_TRANSPOSE2D_EDGES = [
     conv_transpose2d("pixel", 1, 1, 1, 1),
     conv_transpose2d("pixel", 17, 1, 5, 5, n=2),
     conv_transpose2d("pixel", 3, 1, 5, 3, padding=1),
+    conv_transpose2d("pixel", 33, 1, 48, 4, n=3),
+    conv_transpose2d("pixel", 20, 1, 5, (4, 3), stride=2, padding=1, output_padding=1, n=15),
+    conv_transpose2d("pixel", 7, 1, 16, 3, stride=4, dilation=2, padding=((1, 0), (0, 2))),
     conv_transpose2d("gaps", 16, 4, 16, 1, stride=3),
     conv_transpose2d("gaps", 5, (3, 4), 7, 2, stride=(4, 5), output_padding=(3, 1)),
     conv_transpose2d("phases", 16, 5, 16, 4, stride=3, padding=2),
@@ -319,6 +329,7 @@ CONV_TRANSPOSE2D_EDGES = [
     conv_transpose2d("winograd", 48, 13, 33, 6, stride=2, padding=2, output_padding=1),
     conv_transpose2d("winograd", 64, (10, 9), 64, 4, stride=2, padding=1, groups=2),
     conv_transpose2d("winograd", 64, 12, 64, 3, padding=1),
+    conv_transpose2d("winograd", 32, (8, 7), 40, 4, stride=2, padding=1, n=2),
     # Few channels: worth computing all phases as channels of one convolution.
     conv_transpose2d("joined", 20, (5, 7), 3, 4, stride=2, padding=1, n=2),
     conv_transpose2d("joined", 6, 5, 4, 2, stride=2),

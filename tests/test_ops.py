@@ -14,6 +14,7 @@ from __future__ import annotations
 import collections
 import functools
 import math
+import re
 
 import cases
 import numpy as np
@@ -232,7 +233,11 @@ ALGORITHMS = {
         cases.conv2d("epilogue", 40, 6, 40, 3, padding=1, groups=2),
     ],
 }
-TRANSFORMS = [f"winograd F({m},{r})" for m, r in ((2, 3), (4, 3), (3, 2), (2, 5))]  # tested below
+TRANSFORMS = [  # tested below
+    *(f"winograd F({m},{r})" for m, r in ((2, 3), (4, 3), (3, 2), (4, 2), (2, 5), (3, 5))),
+    "winograd F(3,3) stride 2",
+]
+EXACT_TRANSFORMS = {"winograd F(2,3)", "winograd F(3,2)", "winograd F(3,3) stride 2"}  # by 0, 1, 1/2 and 1/4 only
 EPILOGUE_CASES = [
     *((algorithm, case) for algorithm, group in ALGORITHMS.items() for case in group),
     ("direct", cases.conv_transpose2d("epilogue", 20, 4, 21, 3, stride=2, padding=1)),
@@ -271,11 +276,18 @@ WINOGRAD = [c for c in [*CONV2D, *CONV_TRANSPOSE2D] if c.name == "winograd"]
 TILED = [c for c in CONV2D if c.operands["weight"][2:] == (3, 3) and not {"stride", "dilation"} & c.arguments.keys()]
 
 
-def winograd_magnitude(m: int, x: np.ndarray, weight: np.ndarray, padding) -> np.ndarray:
-    """|A^T| (sum of |G| |w| |G^T| times |B^T| |x| |B|) |A|: what F(m, r) adds up, see csrc/cpu/conv2d_winograd.cpp."""
-    r = weight.shape[2]
+POINTS = {
+    4: [0, 1, -1],
+    5: [0.5, -0.5, 1.25, -1.25],
+    6: [0, 0.625, -0.625, 1.5, -1.5],
+    7: [0.3125, -0.3125, 0.8125, -0.8125, 1.75, -1.75],
+}
+
+
+def winograd_matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """G, A and B of F(m, r), see csrc/cpu/conv2d_winograd.cpp."""
     n = m + r - 1
-    points = np.array({4: [0, 1, -1], 6: [0, 0.625, -0.625, 1.5, -1.5]}[n])
+    points = np.array(POINTS[n])
     G, A, B = np.zeros((n, r)), np.zeros((n, m)), np.zeros((n, n))
     for j, a in enumerate(points):
         others = np.delete(points, j)
@@ -283,14 +295,32 @@ def winograd_magnitude(m: int, x: np.ndarray, weight: np.ndarray, padding) -> np
         A[j] = a ** np.arange(m)
         B[j, : n - 1] = np.poly(others)[::-1]
     G[-1, r - 1], A[-1, m - 1], B[-1] = 1, 1, np.poly(points)[::-1]
-    G, A, B = np.abs(G), np.abs(A), np.abs(B)
+    return G, A, B
+
+
+def strided_matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of F(3, 3) with stride 2: F(3, 2) of the taps 0 and 2 on every second pixel, and tap 1 on the others."""
+    outer = winograd_matrices(3, 2)
+    G, A, B = np.zeros((7, 3)), np.zeros((7, 3)), np.zeros((7, 7))
+    G[:4, ::2], A[:4], B[:4, ::2] = outer
+    G[4:, 1], A[4:], B[4:, 1::2] = 1, np.eye(3), np.eye(3)
+    return G, A, B
+
+
+def winograd_magnitude(m: int, x: np.ndarray, weight: np.ndarray, padding, stride: int = 1) -> np.ndarray:
+    """|A^T| (sum of |G| |w| |G^T| times |B^T| |x| |B|) |A|: what F(m, r) adds up."""
+    r = weight.shape[2]
+    G, A, B = map(np.abs, winograd_matrices(m, r) if stride == 1 else strided_matrices())
 
     (top, bottom), (left, right) = padding
-    OH, OW = x.shape[2] + top + bottom - r + 1, x.shape[3] + left + right - r + 1
+    OH = (x.shape[2] + top + bottom - r) // stride + 1
+    OW = (x.shape[3] + left + right - r) // stride + 1
     tiles_h, tiles_w = -(-OH // m), -(-OW // m)
-    more = (tiles_h * m - OH, tiles_w * m - OW)
+    more = ((tiles_h * m - OH) * stride, (tiles_w * m - OW) * stride)
     padded = np.pad(np.abs(x.astype(np.float64)), ((0, 0), (0, 0), (top, bottom + more[0]), (left, right + more[1])))
-    tiles = np.lib.stride_tricks.sliding_window_view(padded, (n, n), axis=(2, 3))[:, :, ::m, ::m]
+    step = m * stride
+    tiles = np.lib.stride_tricks.sliding_window_view(padded, B.shape, axis=(2, 3))[:, :, ::step, ::step]
+    tiles = tiles[:, :, :tiles_h, :tiles_w]
     tiles, weight = B @ tiles @ B.T, G @ np.abs(weight.astype(np.float64)) @ G.T
     sums = np.einsum("bchwij,ocij->bohwij", tiles, weight, optimize=True)
     y = np.moveaxis(A.T @ sums @ A, 4, 3).reshape(len(x), len(weight), tiles_h * m, tiles_w * m)
@@ -330,14 +360,17 @@ def test_winograd(case, epilogue, isa, planned):
     bias, residual, activation = EPILOGUES[epilogue]
     arrays, expected, _ = real_problem(case, bias, residual, activation)
     plan = planned(case.op, arrays, {**case.arguments, "activation": activation}, "default")
-    (m,) = [int(algorithm[-4]) for algorithm in plan.algorithms if algorithm.startswith("winograd")]
+    (m,) = [int(re.search(r"F\((\d)", name)[1]) for name in plan.algorithms if name.startswith("winograd")]
     (y,) = plan.run()
     if case.arguments.get("groups", 1) == 1:
         x, weight = arrays["x"], arrays["weight"]
         padding = case.arguments.get("padding", 0)
         if case.op == "conv2d":
             attributes = TABLE["conv2d"].attributes(padding=padding, dilation=case.arguments.get("dilation", 1))
-            magnitude = dilated_magnitude(m, x, weight, attributes["padding"], attributes["dilation"], y.shape)
+            if (stride := case.arguments.get("stride", 1)) > 1:
+                magnitude = winograd_magnitude(m, x, weight, attributes["padding"], stride)
+            else:
+                magnitude = dilated_magnitude(m, x, weight, attributes["padding"], attributes["dilation"], y.shape)
         else:
             magnitude = transposed_magnitude(m, x, weight, case.arguments.get("stride", 1), padding, y.shape)
         magnitude += np.abs(arrays["residual"]) if residual else 0
@@ -357,11 +390,10 @@ def test_default_accuracy_is_about_twice_the_error_of_direct_sums(case, isa, pla
 
 @pytest.mark.parametrize("case", WINOGRAD, ids=ids)
 def test_winograd_on_four_points_is_exact_on_integers(case, isa, planned):
-    """F(2, 3) and F(3, 2) multiply by 0, 1, 1/2 and 1/4 only."""
     for bias, residual, activation in EPILOGUES:
         arrays, expected = integer_problem(case, bias, residual, activation)
         plan = planned(case.op, arrays, {**case.arguments, "activation": activation}, "default")
-        if {"winograd F(2,3)", "winograd F(3,2)"} & set(plan.algorithms):
+        if EXACT_TRANSFORMS & set(plan.algorithms):
             np.testing.assert_array_equal(*plan.run(), expected)
 
 
@@ -379,7 +411,7 @@ def test_default_accuracy_of_transposed_convolution_is_exact_on_integers(case, i
     for bias, residual, activation in EPILOGUES:
         arrays, expected = integer_problem(case, bias, residual, activation)
         plan = planned(case.op, arrays, {**case.arguments, "activation": activation}, "default")
-        if "winograd F(4,3)" not in plan.algorithms:
+        if not set(TRANSFORMS).difference(EXACT_TRANSFORMS) & set(plan.algorithms):
             np.testing.assert_array_equal(*plan.run(), expected)
 
 

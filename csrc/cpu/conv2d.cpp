@@ -70,8 +70,6 @@ ContractionArgs conv2d_args(const Conv2dRequest& r, const TensorSpec& x, const T
   return args;
 }
 
-namespace {
-
 // ------------------------------------------------------------------------------------------- pointwise and direct
 
 std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
@@ -130,8 +128,6 @@ std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, c
   return plan;
 }
 
-}  // namespace
-
 std::vector<ChannelRun> channel_runs(const Conv2dShape& s) {
   const int64_t ics = s.IC / s.G, ocs = s.OC / s.G, panels = ceil_div(s.OC, channel_block);
   std::vector<ChannelRun> runs;
@@ -160,11 +156,12 @@ TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, 
   if (has_residual) residual = program.in_layout(residual, Layout::blocked);
   const TensorSpec y = blocked_spec(s.y_dims());
   // Most special first; the last takes every shape.
-  const int m = program.accuracy() == Accuracy::strict ? 0 : winograd_tile(s);
+  const MinimalFilter* filter = program.accuracy() == Accuracy::strict ? nullptr : minimal_filter(s);
   const TensorSpec& from = program.spec(x);
-  std::unique_ptr<Plan> plan = is_grouped(s)             ? plan_grouped(request, from, y, has_residual)
-                               : is_stem(s)              ? plan_stem(request, from, y, has_residual)
-                               : m > 0                   ? plan_winograd(request, m, from, y, has_residual)
+  std::unique_ptr<Plan> plan = is_grouped(s)                      ? plan_grouped(request, from, y, has_residual)
+                               : is_product_of_pixels(request, y) ? plan_product_of_pixels(request, from, has_residual)
+                               : is_stem(s)                       ? plan_stem(request, from, y, has_residual)
+                               : filter                  ? plan_winograd(request, *filter, from, y, has_residual)
                                : is_grouped_by_vector(s) ? plan_grouped(request, from, y, has_residual)
                                                          : plan_direct(request, from, y, has_residual);
   plan->flops = s.flops();

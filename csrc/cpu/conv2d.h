@@ -29,6 +29,9 @@ struct Phase {
 };
 std::vector<Phase> phases_of(const Conv2dShape& s);
 
+// Any taps, groups and strides; 1x1 kernels of stride 1 read x in place.
+std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual);
+
 // A run of output panels that read the same blocks of input channels: all of them without groups.
 struct ChannelRun {
   int64_t panel, panels, ic_block, ic_blocks;
@@ -46,6 +49,10 @@ ContractionArgs conv2d_args(const Conv2dRequest& r, const TensorSpec& x, const T
 bool is_stem(const Conv2dShape& s);
 std::unique_ptr<Plan> plan_stem(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual);
 
+// Whether a transposed convolution of single pixels writes a panel for each output pixel, as one product.
+bool is_product_of_pixels(const Conv2dRequest& r, const TensorSpec& y);
+std::unique_ptr<Plan> plan_product_of_pixels(const Conv2dRequest& r, const TensorSpec& x, bool has_residual);
+
 // Whether the phases of a transposed convolution are fewer products as channels of one convolution.
 bool joins_phases(const Conv2dShape& s);
 
@@ -55,9 +62,10 @@ bool is_grouped(const Conv2dShape& s);
 bool is_grouped_by_vector(const Conv2dShape& s);
 std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual);
 
-// m of F(m, r) for the shape's r, or 0 where direct sums are estimated to be faster or Winograd does not apply.
-int winograd_tile(const Conv2dShape& s);
-std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, int m, const TensorSpec& x, const TensorSpec& y,
-                                    bool has_residual);
+// The F(m, r) that is estimated to be the fastest, or null where direct sums are or none applies.
+struct MinimalFilter;
+const MinimalFilter* minimal_filter(const Conv2dShape& s);
+std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, const MinimalFilter& f, const TensorSpec& x,
+                                    const TensorSpec& y, bool has_residual);
 
 }  // namespace tesela::cpu

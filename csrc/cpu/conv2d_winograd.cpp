@@ -13,15 +13,44 @@
 namespace tesela::cpu {
 namespace {
 
-constexpr int most_points = 6, most_taps = 5;  // along one axis
+constexpr int most_points = 7, most_taps = 5;  // along one axis
 
-// r of F(m, r): the taps of every phase along both axes; 0 where they differ or lie apart.
-int taps_of(const Conv2dShape& s) {
+}  // namespace
+
+// F(m, r) on symmetric points that are exact in float32, the ones with the least error of those tried.
+struct MinimalFilter {
+  const char* name;
+  int m, r, stride;
+  std::vector<double> points;  // the finite ones
+  WinogradKernel* Kernels::* kernel;
+
+  // Pixels of a tile and sums of a product, along one axis; and matrices of weights. With stride 2 (kernels/
+  // winograd_points.h), the taps 0 and 2 are F(3, 2) and all products with tap 1 have the same weight.
+  int n() const { return (m - 1) * stride + r; }
+  int matrices() const { return static_cast<int>(points.size()) + 1 + (stride > 1); }
+};
+
+namespace {
+
+const std::vector<MinimalFilter>& minimal_filters() {
+  static const std::vector<MinimalFilter> all{
+      {"winograd F(3,2)", 3, 2, 1, {0, 1, -1}, &Kernels::conv2d_winograd_3_2},
+      {"winograd F(4,2)", 4, 2, 1, {0.5, -0.5, 1.25, -1.25}, &Kernels::conv2d_winograd_4_2},
+      {"winograd F(2,3)", 2, 3, 1, {0, 1, -1}, &Kernels::conv2d_winograd_2_3},
+      {"winograd F(4,3)", 4, 3, 1, {0, 0.625, -0.625, 1.5, -1.5}, &Kernels::conv2d_winograd_4_3},
+      {"winograd F(2,5)", 2, 5, 1, {0, 0.625, -0.625, 1.5, -1.5}, &Kernels::conv2d_winograd_2_5},
+      {"winograd F(3,5)", 3, 5, 1, {0.3125, -0.3125, 0.8125, -0.8125, 1.75, -1.75}, &Kernels::conv2d_winograd_3_5},
+      {"winograd F(3,3) stride 2", 3, 3, 2, {0, 1, -1}, &Kernels::conv2d_winograd_3_3_strided},
+  };
+  return all;
+}
+
+// The taps of every phase along both axes; 0 where they differ or lie apart.
+int64_t taps_of(const Conv2dShape& s) {
   const int64_t step_h = s.transposed ? s.SH : 1, step_w = s.transposed ? s.SW : 1;
-  if (s.transposed ? s.DH != 1 || s.DW != 1 : s.SH != 1 || s.SW != 1) return 0;
+  if (s.transposed ? s.DH != 1 || s.DW != 1 : s.SH != s.SW || (s.SH > 1 && (s.DH != 1 || s.DW != 1))) return 0;
   if (s.KH % step_h != 0 || s.KW % step_w != 0 || s.KH / step_h != s.KW / step_w) return 0;
-  const int64_t r = s.KH / step_h;
-  return r == 2 || r == 3 || r == 5 ? static_cast<int>(r) : 0;
+  return s.KH / step_h;
 }
 
 // Distance of neighbouring outputs that are computed as one convolution of neighbouring taps.
@@ -42,19 +71,18 @@ std::vector<Phase> grids_of(const Conv2dShape& s) {
   return grids;
 }
 
-// G, (m + r - 1) x r.
+// G, matrices x r.
 using FilterMatrix = std::array<std::array<double, most_taps>, most_points>;
-FilterMatrix filter_matrix(int m, int r) {
-  // Symmetric and exact in float32; of those the ones with the least error for F(4, 3).
-  const std::vector<double> points =
-      m + r - 1 == 4 ? std::vector<double>{0, 1, -1} : std::vector<double>{0, 0.625, -0.625, 1.5, -1.5};
+FilterMatrix filter_matrix(const MinimalFilter& f) {
   FilterMatrix G{};
-  for (size_t j = 0; j < points.size(); ++j) {
+  const size_t count = f.points.size();
+  for (size_t j = 0; j < count; ++j) {
     double value = 1;
-    for (double b : points) value /= points[j] == b ? 1 : points[j] - b;
-    for (int i = 0; i < r; ++i, value *= points[j]) G[j][i] = value;
+    for (double b : f.points) value /= f.points[j] == b ? 1 : f.points[j] - b;
+    for (int i = 0; i < f.r; i += f.stride, value *= f.points[j]) G[j][i] = value;
   }
-  G[points.size()][r - 1] = 1;
+  G[count][f.r - 1] = 1;
+  if (f.stride > 1) G[count + 1][1] = 1;
   return G;
 }
 
@@ -67,65 +95,69 @@ double cost(double products, double weights, double transformed) {
   return std::max(products + products_per_transformed * transformed, products_per_weight * weights);
 }
 
-// Of one phase of a transposed convolution, or of all sub-grids, which share their weights: `grids` of them.
-double winograd_cost(const Conv2dShape& s, double grids, double rows_h, double rows_w, int m, int r) {
-  const double tiles = grids * s.N * std::ceil(rows_h / m) * std::ceil(rows_w / m),
-               points = (m + r - 1.0) * (m + r - 1.0);
-  const double weights = points * s.IC / s.G * s.OC;
-  return cost(tiles * weights, weights, tiles * points * (s.IC + s.OC));
+// Of an input and an output channel that meet; output channels fill whole panels.
+double channel_pairs(const Conv2dShape& s) {
+  return static_cast<double>(s.IC / s.G) * (s.G > 1 ? s.OC : round_up(s.OC, channel_block));
 }
 
-// g, r x r, to G g G^T, points x points.
-void transform_filter(const FilterMatrix& G, int points, int r, const double (&g)[most_taps][most_taps], float* to,
+// Of one phase of a transposed convolution, or of all sub-grids, which share their weights: `grids` of them.
+double winograd_cost(const Conv2dShape& s, double grids, double rows_h, double rows_w, const MinimalFilter& f) {
+  const double tiles = grids * s.N * std::ceil(rows_h / f.m) * std::ceil(rows_w / f.m), points = f.n() * f.n();
+  const double pairs = channel_pairs(s);
+  return cost(tiles * points * pairs, f.matrices() * f.matrices() * pairs, tiles * points * (s.IC + s.OC));
+}
+
+// g, r x r, to G g G^T, matrices x matrices.
+void transform_filter(const FilterMatrix& G, int matrices, int r, const double (&g)[most_taps][most_taps], float* to,
                       int64_t to_stride) {
   double half[most_points][most_taps] = {};
-  for (int i = 0; i < points; ++i) {
+  for (int i = 0; i < matrices; ++i) {
     for (int c = 0; c < r; ++c) {
       for (int k = 0; k < r; ++k) half[i][c] += G[i][k] * g[k][c];
     }
   }
-  for (int i = 0; i < points; ++i) {
-    for (int c = 0; c < points; ++c) {
+  for (int i = 0; i < matrices; ++i) {
+    for (int c = 0; c < matrices; ++c) {
       double value = 0;
       for (int k = 0; k < r; ++k) value += half[i][k] * G[c][k];
-      to[(i * points + c) * to_stride] = static_cast<float>(value);
+      to[(i * matrices + c) * to_stride] = static_cast<float>(value);
     }
   }
 }
 
 }  // namespace
 
-int winograd_tile(const Conv2dShape& s) {
-  const int r = taps_of(s);
-  if (r == 0 || s.IC / s.G < 16 || s.OC / s.G < 16) return 0;
+const MinimalFilter* minimal_filter(const Conv2dShape& s) {
+  const int64_t r = taps_of(s), stride = s.transposed ? 1 : s.SH;
+  if (s.IC / s.G < 16 || (s.G > 1 && s.OC / s.G < 16)) return nullptr;
   const auto step_h = static_cast<double>(step_of(s.SH, s.DH, s.transposed));
   const auto step_w = static_cast<double>(step_of(s.SW, s.DW, s.transposed));
   const double rows_h = std::ceil(s.OH / step_h), rows_w = std::ceil(s.OW / step_w);
   const double grids = s.transposed ? 1 : std::min<double>(step_h, s.OH) * std::min<double>(step_w, s.OW);
-  const double weights = 1.0 * r * r * s.IC / s.G * s.OC;
+  const double weights = static_cast<double>(r * r) * channel_pairs(s);
   double least = cost((s.transposed ? rows_h * rows_w : 1.0 * s.OH * s.OW) * s.N * weights, weights, 0);
-  int tile = 0;
-  for (int m : {2, 3, 4}) {
-    if (m + r - 1 != 4 && m + r - 1 != 6) continue;
-    const double here = winograd_cost(s, grids, rows_h, rows_w, m, r);
-    if (here <= least) least = here, tile = m;
+  const MinimalFilter* best = nullptr;
+  for (const MinimalFilter& f : minimal_filters()) {
+    if (f.r != r || f.stride != stride) continue;
+    const double here = winograd_cost(s, grids, rows_h, rows_w, f);
+    if (here <= least) least = here, best = &f;
   }
-  return tile;
+  return best;
 }
 
-std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, int m, const TensorSpec& x, const TensorSpec& y,
-                                    bool has_residual) {
+std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, const MinimalFilter& f, const TensorSpec& x,
+                                    const TensorSpec& y, bool has_residual) {
   const Conv2dShape& s = request.s;
-  const int r = taps_of(s), n = m + r - 1, points = n * n;
+  const int m = f.m, points = f.n() * f.n(), matrices = f.matrices() * f.matrices();
   const std::vector<ChannelRun> runs = channel_runs(s);
   const std::vector<Phase> phases = grids_of(s);
   ContractionData data;
   size_t floats = 0;
-  for (const ChannelRun& run : runs) floats += static_cast<size_t>(run.panels * run.ic_blocks) * 256 * points;
+  for (const ChannelRun& run : runs) floats += static_cast<size_t>(run.panels * run.ic_blocks) * 256 * matrices;
   data.weights = PackedFloats(floats * (s.transposed ? phases.size() : 1));
   data.bias = padded_channels(request.bias, s.OC);
 
-  const FilterMatrix G = filter_matrix(m, r);
+  const FilterMatrix G = filter_matrix(f);
   const int64_t ics = s.IC / s.G, ocs = s.OC / s.G;
   float* to = data.weights.data();
   int64_t most_tiles = 0, most_blocks = 0;
@@ -141,7 +173,7 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, int m, const T
       Contraction problem{};
       problem.w = to;
       problem.k = run.ic_blocks * 16;
-      problem.panel_stride = points * problem.k * 16;
+      problem.panel_stride = matrices * problem.k * 16;
       problem.panel = run.panel, problem.panels = run.panels;
       problem.ic_block = run.ic_block, problem.ic_blocks = run.ic_blocks;
       problem.taps = data.taps.back().data(), problem.n_taps = 1;
@@ -158,7 +190,7 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, int m, const T
               g[(tap.h - first_h) / s.DH][(tap.w - first_w) / s.DW] =
                   request.weight[(kernel * s.KH + tap.kh) * s.KW + tap.kw];
             }
-            transform_filter(G, n, r, g, to + (ic - run.ic_block * 16) * 16 + j, problem.k * 16);
+            transform_filter(G, f.matrices(), f.r, g, to + (ic - run.ic_block * 16) * 16 + j, problem.k * 16);
           }
         }
       }
@@ -193,18 +225,10 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, int m, const T
   args.activation = request.activation;
   const size_t weight_bytes = data.weights.bytes() + data.bias.bytes();
   const int64_t tasks = static_cast<int64_t>(data.tasks.size());
-  const Kernels& k = kernels();
-  WinogradKernel* kernel = r == 5   ? k.conv2d_winograd_2_5
-                           : r == 2 ? k.conv2d_winograd_3_2
-                           : m == 2 ? k.conv2d_winograd_2_3
-                                    : k.conv2d_winograd_4_3;
-  const char* name = r == 5   ? "winograd F(2,5)"
-                     : r == 2 ? "winograd F(3,2)"
-                     : m == 2 ? "winograd F(2,3)"
-                              : "winograd F(4,3)";
-  auto plan = make_plan(name, args, std::move(data), kernel, contraction_binding(has_residual), tasks);
+  auto plan = make_plan(f.name, args, std::move(data), kernels().*f.kernel, contraction_binding(has_residual), tasks);
   plan->weight_bytes = weight_bytes;
-  plan->scratch_bytes = static_cast<size_t>(most_tiles) * 16 + 64 +
+  const size_t sharing = f.stride > 1 ? 9 : 1;  // points with the same weights, at most
+  plan->scratch_bytes = static_cast<size_t>(most_tiles) * sharing * 16 + 64 +
                         sizeof(float) * static_cast<size_t>(points) * 16 * (1 + most_tiles * (most_blocks + 4));
   return plan;
 }

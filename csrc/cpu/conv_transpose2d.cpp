@@ -1,4 +1,5 @@
-// Planning of conv_transpose2d with few output channels: its phases as channels of one convolution.
+// Planning of conv_transpose2d where it is another operator in disguise: with few output channels, its phases are
+// channels of one convolution; of single pixels, it is one product.
 
 #include "conv2d.h"
 
@@ -17,7 +18,9 @@ struct JoinedPhases {
 JoinedPhases join_phases(const Conv2dShape& s) {
   JoinedPhases none{s, 0, 0};
   none.s.OC = 0;
-  if (!s.transposed || s.G > 1 || s.SH != s.SW || s.SH == 1 || s.OH % s.SH != 0 || s.OW % s.SW != 0) return none;
+  if (!s.transposed || (s.IH == 1 && s.IW == 1) || s.G > 1 || s.SH != s.SW || s.SH == 1 || s.OH % s.SH != 0 ||
+      s.OW % s.SW != 0)
+    return none;
   if (s.SH * s.SW * s.OC > channel_block) return none;
   int64_t low_h = s.IH, high_h = -s.KH, low_w = s.IW, high_w = -s.KW, separate = 0;
   for (const Phase& phase : phases_of(s)) {
@@ -56,6 +59,38 @@ JoinedPhases join_phases(const Conv2dShape& s) {
 }
 
 }  // namespace
+
+// Every output pixel sees one tap, and the plane has no line to spare: then a panel for each block of channels and
+// pixel lies in the order of blocked memory.
+bool is_product_of_pixels(const Conv2dRequest& r, const TensorSpec& y) {
+  const Conv2dShape& s = r.s;
+  const Activation kind = r.activation.kind;
+  const bool keeps_zero = kind == Activation::none || kind == Activation::relu || kind == Activation::relu6;
+  return s.transposed && s.IH == 1 && s.IW == 1 && s.G == 1 && s.DH == 1 && s.DW == 1 && s.OH + s.PT <= s.KH &&
+         s.OW + s.PL <= s.KW && y.plane_stride == s.OH * s.OW * channel_block &&
+         (s.OC % channel_block == 0 || keeps_zero);
+}
+
+std::unique_ptr<Plan> plan_product_of_pixels(const Conv2dRequest& r, const TensorSpec& x, bool has_residual) {
+  const Conv2dShape& s = r.s;
+  const int64_t pixels = s.OH * s.OW, channels = round_up(s.OC, channel_block) * pixels;
+  std::vector<float> weight(static_cast<size_t>(channels * s.IC)), bias(r.bias ? static_cast<size_t>(channels) : 0);
+  for (int64_t oc = 0; oc < s.OC; ++oc) {
+    for (int64_t h = 0; h < s.OH; ++h) {
+      for (int64_t w = 0; w < s.OW; ++w) {
+        const int64_t to = (oc / channel_block * pixels + h * s.OW + w) * channel_block + oc % channel_block;
+        const int64_t kh = h + s.PT, kw = w + s.PL;
+        if (r.bias) bias[static_cast<size_t>(to)] = r.bias[oc];
+        for (int64_t ic = 0; ic < s.IC; ++ic) {
+          weight[static_cast<size_t>(to * s.IC + ic)] = r.weight[((ic * s.OC + oc) * s.KH + kh) * s.KW + kw];
+        }
+      }
+    }
+  }
+  const Conv2dShape product{s.N, s.IC, 1, 1, channels, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, false};
+  return plan_direct({product, weight.data(), r.bias ? bias.data() : nullptr, r.activation}, x,
+                     blocked_spec(product.y_dims()), has_residual);
+}
 
 bool joins_phases(const Conv2dShape& s) { return join_phases(s).s.OC > 0; }
 

@@ -72,8 +72,8 @@ struct ContractionOperands {
 
 using ContractionKernel = void(const ContractionArgs&, const ContractionOperands&, int64_t task);
 
-// conv2d_winograd: a problem's rows are tiles of outputs, its taps only the first (h, w), its weights (panels, points,
-// k, 16).
+// conv2d_winograd: a problem's rows are tiles of outputs, its taps only the first (h, w), its weights (panels, points
+// with weights of their own, k, 16).
 struct WinogradArgs {
   const Contraction* problems;
   const ContractionTask* tasks;
@@ -240,7 +240,8 @@ struct Kernels {
   ContractionKernel* conv2d_pointwise;  // 1x1, stride 1, no padding: x is read in place
   ContractionKernel* conv2d_direct;     // any taps; rows of x are packed slice by slice
   ContractionKernel* conv2d_stem;       // few input channels, x plain or blocked
-  WinogradKernel *conv2d_winograd_2_3, *conv2d_winograd_4_3, *conv2d_winograd_3_2, *conv2d_winograd_2_5;  // F(m, r)
+  WinogradKernel *conv2d_winograd_2_3, *conv2d_winograd_3_2, *conv2d_winograd_4_2, *conv2d_winograd_4_3;  // F(m, r)
+  WinogradKernel *conv2d_winograd_2_5, *conv2d_winograd_3_5, *conv2d_winograd_3_3_strided;
   ContractionKernel* gemm_rows;     // x plain (M, K), row-major
   ContractionKernel* gemm_columns;  // x plain (K, M), row-major
   void (*gemm_pack_panel)(const PackPanelArgs&, const float* b, float* packed, int64_t panel);

@@ -1,16 +1,16 @@
-// conv2d with square kernels, stride 1, and each phase of conv_transpose2d, by Winograd's minimal filtering F(m, r): m
-// x m outputs of an r x r kernel from (m + r - 1)^2 products instead of m^2 r^2.
+// conv2d with square kernels, stride 1, or 3 x 3 with stride 2, and each phase of conv_transpose2d, by Winograd's
+// minimal filtering F(m, r): m x m outputs of an r x r kernel from (m + r - 1)^2 products instead of m^2 r^2.
 //
 //   y = A^T [ (G w G^T) . (B^T x B) ] A      x a tile of n x n pixels, n = m + r - 1, summed over input channels before
 //   A
 //
-// F(2, 3) and F(3, 2) share four points, and with them the transform of the input; F(4, 3) and F(2, 5) share six.
-// G w G^T is done once, in double, by the planner (../conv2d_winograd.cpp, which also says where the matrices come
-// from). A task takes a few tiles and some output panels. It transforms its tiles for all input channels into scratch,
-// laid out so that one point of the transform is the packed form of contraction.h; then, panel by panel, it runs one
-// product of (tiles x channels) for each of the points and transforms the sums back, adding bias and residual. Scratch
-// is sized to stay in L2, so nothing but input, weights and output leaves the core. A lane is a channel throughout.
-// With dilation d, the outputs with equal coordinates modulo d are an ordinary convolution of every d-th input pixel.
+// The transforms are those of winograd_points.h. G w G^T is done once, in double, by the planner
+// (../conv2d_winograd.cpp, which also says where the matrices come from). A task takes a few tiles and some output
+// panels. It transforms its tiles for all input channels into scratch, laid out so that one point of the transform is
+// the packed form of contraction.h; then, panel by panel, it runs one product of (tiles x channels) for each of the
+// points and transforms the sums back, adding bias and residual. Scratch is sized to stay in L2, so nothing but input,
+// weights and output leaves the core. A lane is a channel throughout. With dilation d, the outputs with equal
+// coordinates modulo d are an ordinary convolution of every d-th input pixel.
 //
 // Limits: one rounding more per transform; about twice the error of direct sums for F(4, 3), less than it for F(2, 3).
 // The transforms subtract, so a NaN or an infinity spreads over its tile.
@@ -20,6 +20,7 @@
 
 #include "contraction.h"
 #include "vector_math.h"
+#include "winograd_points.h"
 
 namespace tesela::TESELA_ISA {
 namespace {
@@ -28,68 +29,24 @@ using cpu::WinogradArgs;
 
 // ----------------------------------------------------------------------------------------------------- transforms
 
-// Points 0, 1, -1 and infinity.
-template <int outputs>
-struct FourPoints {
-  static constexpr int m = outputs, n = 4;
-  TESELA_INLINE static void input(const vfloat (&d)[n], vfloat (&t)[n]) {
-    t[0] = d[2] - d[0];
-    t[1] = d[1] + d[2];
-    t[2] = d[2] - d[1];
-    t[3] = d[3] - d[1];
-  }
-  TESELA_INLINE static void output(const vfloat (&s)[n], vfloat (&y)[m]) {
-    const vfloat even = s[1] + s[2], odd = s[1] - s[2];
-    y[0] = s[0] + even;
-    for (int i = 1; i < m; ++i) y[i] = i % 2 ? odd : even;
-    y[m - 1] = y[m - 1] + s[3];
-  }
-};
-
-// Points 0, +-p, +-q and infinity, p = 5/8, q = 3/2: exact in float32, and half the error of 0, +-1, +-2.
-template <int outputs>
-struct SixPoints {
-  static constexpr int m = outputs, n = 6;
-  static constexpr float p = 0.625f, q = 1.5f, pp = p * p, qq = q * q;
-  TESELA_INLINE static void input(const vfloat (&d)[n], vfloat (&t)[n]) {
-    const vfloat even_p = d[4] - set1(qq) * d[2], odd_p = set1(p) * (d[3] - set1(qq) * d[1]);
-    const vfloat even_q = d[4] - set1(pp) * d[2], odd_q = set1(q) * (d[3] - set1(pp) * d[1]);
-    t[0] = fma(set1(pp * qq), d[0], d[4] - set1(pp + qq) * d[2]);
-    t[1] = even_p + odd_p;
-    t[2] = even_p - odd_p;
-    t[3] = even_q + odd_q;
-    t[4] = even_q - odd_q;
-    t[5] = fma(set1(pp * qq), d[1], d[5] - set1(pp + qq) * d[3]);
-  }
-  TESELA_INLINE static void output(const vfloat (&s)[n], vfloat (&y)[m]) {
-    const vfloat even_p = s[1] + s[2], odd_p = s[1] - s[2];
-    const vfloat even_q = s[3] + s[4], odd_q = s[3] - s[4];
-    y[0] = (s[0] + even_p) + even_q;
-    float power_p = 1.0f, power_q = 1.0f;
-    TESELA_UNROLL(4)
-    for (int i = 1; i < m; ++i) {
-      power_p *= p, power_q *= q;
-      y[i] =
-          i % 2 ? fma(set1(power_p), odd_p, set1(power_q) * odd_q) : fma(set1(power_p), even_p, set1(power_q) * even_q);
-    }
-    y[m - 1] = y[m - 1] + s[5];
-  }
-};
-
-// x: the tile's first pixel, the next rows and columns so many floats further; v: the tile in the first point.
-template <class F>
-TESELA_INLINE void transform_input(const float* x, int64_t row_stride, int64_t column_stride, float* v,
-                                   int64_t point_stride) {
+// x: the tile's first pixel, the next rows and columns so many floats further; to(r, c): where a point goes.
+template <class F, class To>
+TESELA_INLINE void transform_input(const float* x, int64_t row_stride, int64_t column_stride, To to) {
   constexpr int n = F::n;
-  vfloat rows[n][n], from[n], to[n];
+  vfloat rows[n][n], from[n], point[n];
+  TESELA_UNROLL(8)
   for (int c = 0; c < n; ++c) {
+    TESELA_UNROLL(8)
     for (int r = 0; r < n; ++r) from[r] = load(x + r * row_stride + c * column_stride);
-    F::input(from, to);
-    for (int r = 0; r < n; ++r) rows[r][c] = to[r];
+    F::input(from, point);
+    TESELA_UNROLL(8)
+    for (int r = 0; r < n; ++r) rows[r][c] = point[r];
   }
+  TESELA_UNROLL(8)
   for (int r = 0; r < n; ++r) {
-    F::input(rows[r], to);
-    for (int c = 0; c < n; ++c) store(v + (r * n + c) * point_stride, to[c]);
+    F::input(rows[r], point);
+    TESELA_UNROLL(8)
+    for (int c = 0; c < n; ++c) store(to(r, c), point[c]);
   }
 }
 
@@ -97,8 +54,10 @@ template <class F>
 TESELA_INLINE void transform_output(const float* sums, int64_t point_stride, vfloat (&y)[F::m][F::m]) {
   constexpr int n = F::n, m = F::m;
   vfloat rows[m][n], from[n], to[m];
+  TESELA_UNROLL(8)
   for (int c = 0; c < n; ++c) {
-    for (int r = 0; r < n; ++r) from[r] = load(sums + (r * n + c) * point_stride);
+    TESELA_UNROLL(8)
+    for (int r = 0; r < n; ++r) from[r] = load(sums + PointOrder<F>::position(r, c) * point_stride);
     F::output(from, to);
     for (int r = 0; r < m; ++r) rows[r][c] = to[r];
   }
@@ -117,11 +76,12 @@ struct Task {
   const ContractionOperands& io;
   const Contraction& problem;
   int64_t begin, tiles;  // first tile, and how many
-  float* v;              // (n * n, ic_blocks, tiles, 16)
+  float* v;              // for each group of points (ic_blocks, points of the group, tiles, 16)
   float* sums;           // (panels of one pass, n * n, tiles, 16)
   float* patch;          // (n, n, 16), for tiles that reach into the padding
   TileRow* rows;
 
+  using Order = PointOrder<F>;
   static constexpr int m = F::m, n = F::n, points = n * n;
 
   Place place(int64_t tile) const {
@@ -134,7 +94,8 @@ struct Task {
     const int64_t point_stride = problem.ic_blocks * tiles * 16;
     for (int64_t t = 0; t < tiles; ++t) {
       const Place p = place(t);
-      const int64_t h = p.h * args.dilation_h + problem.taps[0], w = p.w * args.dilation_w + problem.taps[1];
+      const int64_t h = p.h * args.dilation_h * F::stride + problem.taps[0];
+      const int64_t w = p.w * args.dilation_w * F::stride + problem.taps[1];
       const bool inside =
           h >= 0 && w >= 0 && h + (n - 1) * args.dilation_h < args.IH && w + (n - 1) * args.dilation_w < args.IW;
       const float* plane = io.x + p.image * io.x_image_stride + problem.ic_block * args.x_plane_stride;
@@ -143,7 +104,7 @@ struct Task {
         int64_t row_stride = args.IW * 16 * args.dilation_h, column_stride = 16 * args.dilation_w;
         if (inside) {
           for (int r = 0; r < n; ++r) {
-            for (int c = 0; c < m; ++c) __builtin_prefetch(x + r * row_stride + (n + c) * column_stride);
+            for (int c = 0; c < m * F::stride; ++c) __builtin_prefetch(x + r * row_stride + (n + c) * column_stride);
           }
         } else {
           copy_patch(plane, h, w);
@@ -151,11 +112,16 @@ struct Task {
           row_stride = n * 16, column_stride = 16;
         }
         for (int lane = 0; lane < 16; lane += lanes) {
-          float* to = v + (block * tiles + t) * 16 + lane;
+          float* first = v + t * 16 + lane;
+          const auto to = [&](int r, int c) __attribute__((always_inline)) {
+            const int group = Order::group_of(r, c);
+            return first + Order::first(group) * point_stride +
+                   (block * Order::points(group) + Order::within(r, c)) * tiles * 16;
+          };
           if (column_stride == 16) {  // known to the compiler
-            transform_input<F>(x + lane, row_stride, 16, to, point_stride);
+            transform_input<F>(x + lane, row_stride, 16, to);
           } else {
-            transform_input<F>(x + lane, row_stride, column_stride, to, point_stride);
+            transform_input<F>(x + lane, row_stride, column_stride, to);
           }
         }
       }
@@ -182,21 +148,27 @@ struct Task {
       sums_only.scale = sums_only.residual_scale = 1.0f;
       return sums_only;
     }();
-    const Cut cut(tiles, tiles);
-    for (int point = 0; point < points; ++point) {
+    for (int group = 0; group < Order::groups; ++group) {
+      const int64_t count = Order::points(group) * tiles, first = Order::first(group);
+      const Cut cut(count, count);
       Tile tile{};
-      tile.k = problem.ic_blocks * 16;
-      tile.a_block_stride = tiles * 16;
-      tile.w = problem.w + panel * problem.panel_stride + point * tile.k * 16;
+      tile.a_block_stride = count * 16;
       tile.w_panel_stride = problem.panel_stride;
-      tile.y = sums + point * tiles * 16;
+      tile.y = sums + first * tiles * 16;
       tile.y_panel_stride = points * tiles * 16;
       tile.first = tile.last = true;
       tile.lanes_in_last = 16;
-      for (TileRows at(cut); at.valid(); at.next()) {
-        tile.a = v + (point * problem.ic_blocks * tiles + at.begin) * 16;
-        tile.rows = rows + at.begin;
-        packed_tiles[at.height - 1][width / 2](bare, tile);
+      for (int chain = 0; chain < F::chains; ++chain) {
+        const int64_t begin = problem.ic_blocks * chain / F::chains, end = problem.ic_blocks * (chain + 1) / F::chains;
+        if (begin == end && chain + 1 < F::chains) continue;
+        tile.k = (end - begin) * 16;
+        tile.w = problem.w + panel * problem.panel_stride + (group * problem.ic_blocks + begin) * 256;
+        for (TileRows at(cut); at.valid(); at.next()) {
+          tile.a = v + (first * problem.ic_blocks * tiles + begin * count + at.begin) * 16;
+          tile.rows = rows + at.begin;
+          packed_tiles[at.height - 1][width / 2](bare, tile);
+        }
+        tile.residual = tile.y;
       }
     }
   }
@@ -250,10 +222,14 @@ struct Task {
   }
 
   void run(int64_t panel_begin, int64_t panel_end) const {
-    for (int64_t t = 0; t < tiles; ++t) rows[t] = {t * 16, 0};
+    constexpr int most = Order::points(Order::groups - 1);  // of a group
+    for (int64_t t = 0; t < tiles * most; ++t) rows[t] = {t * 16, t * 16};
     input_transform();
-    const Cut cut(tiles, tiles);
-    const int widest = tile_panels(cut.height(0));
+    int widest = 4;
+    for (int64_t count = tiles; count <= tiles * most; count += tiles) {
+      const int here = tile_panels(Cut(count, count).height(0));
+      widest = here < widest ? here : widest;
+    }
     for (int64_t panel = panel_begin; panel < panel_end;) {
       int width = static_cast<int>(smaller<int64_t>(widest, panel_end - panel));
       if (width == 3) width = 2;
@@ -270,7 +246,7 @@ void winograd(const WinogradArgs& args, const ContractionOperands& io, int64_t i
   const Contraction& problem = args.problems[task.problem];
   const int64_t tiles = task.row_end - task.row_begin;
   TileRow* rows = reinterpret_cast<TileRow*>(io.scratch);
-  float* patch = after_rows(rows, tiles);
+  float* patch = after_rows(rows, tiles * PointOrder<F>::points(PointOrder<F>::groups - 1));
   float* v = patch + F::n * F::n * 16;
   float* sums = v + F::n * F::n * problem.ic_blocks * tiles * 16;
   Task<F>{args, io, problem, task.row_begin, tiles, v, sums, patch, rows}.run(task.panel_begin, task.panel_end);
@@ -284,11 +260,20 @@ void conv2d_winograd_2_3(const WinogradArgs& args, const ContractionOperands& io
 void conv2d_winograd_3_2(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
   winograd<FourPoints<3>>(args, io, task);
 }
+void conv2d_winograd_4_2(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
+  winograd<FivePoints<4>>(args, io, task);
+}
 void conv2d_winograd_4_3(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
   winograd<SixPoints<4>>(args, io, task);
 }
 void conv2d_winograd_2_5(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
   winograd<SixPoints<2>>(args, io, task);
+}
+void conv2d_winograd_3_5(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
+  winograd<SevenPoints<3>>(args, io, task);
+}
+void conv2d_winograd_3_3_strided(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
+  winograd<StridedPoints>(args, io, task);
 }
 
 }  // namespace tesela::TESELA_ISA
