@@ -4,6 +4,23 @@
 #include "cuda/device.h"
 
 namespace tesela {
+namespace {
+
+[[noreturn]] void lacks(const Backend& backend, const char* op) {
+  throw DeviceError(std::string("device '") + backend.name() + "': it has no kernel for " + op + " yet");
+}
+
+}  // namespace
+
+std::vector<TensorId> Backend::top_k(Program&, TensorId, int64_t, int64_t, bool) const { lacks(*this, "top_k"); }
+
+std::vector<TensorId> Backend::non_max_suppression(Program&, TensorId, TensorId, const Suppression&) const {
+  lacks(*this, "non_max_suppression");
+}
+
+TensorId Backend::roi_align(Program&, TensorId, TensorId, TensorId, const RoiAlignment&) const {
+  lacks(*this, "roi_align");
+}
 
 const Backend& backend_of(const std::string& device) {
   if (device == "cpu") {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -44,7 +45,27 @@ struct IndexedCopy {
   std::vector<char> fill;
 };
 
+// Where and how regions of x are sampled, see CpuBackend::roi_align.
+struct RoiAlignment {
+  int64_t OH, OW;          // bins of one region
+  int64_t sampling_ratio;  // samples of a bin along each axis; 0: one for each element of x that it covers
+  float spatial_scale;     // from a region's coordinates to x's
+  bool half_pixel, maximum;
+};
+
+// Which boxes of each class stay, see CpuBackend::non_max_suppression.
+struct Suppression {
+  int64_t most;  // boxes of one class of one image
+  float iou_threshold, score_threshold;
+  bool has_score_threshold;
+  bool centred;  // boxes are (x, y, width, height) of their centre, not two corners (y, x, y, x)
+};
+
 enum class Binary { add, mul };
+
+struct DeviceError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 class Backend {
  public:
@@ -99,12 +120,16 @@ class Backend {
   virtual TensorId reduce(Program&, const std::string& op, TensorId x, const std::vector<int64_t>& axes,
                           bool select_last) const = 0;
   virtual TensorId gather(Program&, TensorId x, TensorId indices, int64_t axis) const = 0;  // indices int64
+  // What detectors end in; a device without them refuses the network that asks.
+  // Values and their int64 places: the k greatest along `axis`, or the smallest, in that order.
+  virtual std::vector<TensorId> top_k(Program&, TensorId x, int64_t k, int64_t axis, bool largest) const;
+  // boxes (N, B, 4), scores (N, C, B) -> rows of (image, class, box), int64, -1 where fewer were chosen; their number.
+  virtual std::vector<TensorId> non_max_suppression(Program&, TensorId boxes, TensorId scores,
+                                                    const Suppression&) const;
+  // x (N, C, H, W), regions (R, 4) as x1 y1 x2 y2, images (R) int64 -> (R, C, OH, OW)
+  virtual TensorId roi_align(Program&, TensorId x, TensorId regions, TensorId images, const RoiAlignment&) const;
   virtual TensorId copy(Program&, TensorId x) const = 0;  // plain to plain, a new tensor
   virtual TensorId convert(Program&, TensorId x, Layout layout) const = 0;
-};
-
-struct DeviceError : std::runtime_error {
-  using std::runtime_error::runtime_error;
 };
 
 // Which Backend a name stands for. Throws DeviceError, naming what is there, when it cannot be had.

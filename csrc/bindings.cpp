@@ -411,6 +411,29 @@ void define_program(py::module_& m) {
       },
       "x"_a, "The same elements with channels last, as kernels for CUDA leave them to each other: for tests.");
   program.def(
+      "top_k",
+      [](P& p, TensorId x, int64_t k, int64_t axis, bool largest) {
+        return p.backend().top_k(p.program, x, k, axis, largest);
+      },
+      "x"_a, "k"_a, "axis"_a, "largest"_a);
+  program.def(
+      "non_max_suppression",
+      [](P& p, TensorId boxes, TensorId scores, int64_t most, float iou_threshold, std::optional<float> score_threshold,
+         bool centred) {
+        const Suppression rule{most, iou_threshold, score_threshold.value_or(0), score_threshold.has_value(), centred};
+        return p.backend().non_max_suppression(p.program, boxes, scores, rule);
+      },
+      "boxes"_a, "scores"_a, "most"_a, "iou_threshold"_a, "score_threshold"_a, "centred"_a);
+  program.def(
+      "roi_align",
+      [](P& p, TensorId x, TensorId regions, TensorId images, std::array<int64_t, 2> size, int64_t sampling_ratio,
+         float spatial_scale, bool half_pixel, bool maximum) {
+        return p.backend().roi_align(p.program, x, regions, images,
+                                     {size[0], size[1], sampling_ratio, spatial_scale, half_pixel, maximum});
+      },
+      "x"_a, "regions"_a, "images"_a, "output_size"_a, "sampling_ratio"_a, "spatial_scale"_a, "half_pixel"_a,
+      "maximum"_a);
+  program.def(
       "reshape",
       [](P& p, TensorId x, Dims dims) {
         if (element_count(dims, "reshape") != element_count(p.dims(x), "reshape")) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,11 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # The light models of the ONNX suite are AlexNet, VGG-19 and their like.
-    if config.getoption("--device") == "emulator":
-        for item in items:
-            if "RealModel" in item.nodeid:
-                item.add_marker(pytest.mark.skip(reason="a network of 224x224 images takes the emulator hours"))
+    device = config.getoption("--device")
+    for item in items:
+        # The light models of the ONNX suite are AlexNet, VGG-19 and their like.
+        if device == "emulator" and "RealModel" in item.nodeid:
+            item.add_marker(pytest.mark.skip(reason="a network of 224x224 images takes the emulator hours"))
+        if device != "cpu" and re.search("top_k|nonmaxsuppression|roialign", item.name):
+            item.add_marker(pytest.mark.skip(reason="what detectors end in runs on the CPU only"))
 
 
 @pytest.hookimpl(trylast=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import re
@@ -24,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PATIENCE = 20.0  # seconds for one mutant
+TICK = 1.0  # seconds of one wait: who was stopped meanwhile has lost no more than that
 START = 60.0  # seconds for a child to load what it needs
 SPARE = 2**30  # bytes of addresses beyond those of a child that has loaded its modules
 MOST_ALIKE = 3  # files kept of one kind
@@ -53,6 +55,11 @@ def child(rng: random.Random, folder: Path, seconds: float, mutant: Callable, at
             line["file"] = f"{os.getpid()}-{time.monotonic_ns()}"
             (folder / line["file"]).write_bytes(data)
         print(json.dumps(line), flush=True)
+
+
+def came(selector: selectors.BaseSelector, seconds: float) -> bool:
+    """Whether there is something to read within that time, in which this process runs too."""
+    return any(selector.select(min(TICK, seconds)) for _ in range(math.ceil(seconds / TICK)))
 
 
 def alike(outcome: str, detail: str) -> str:
@@ -87,7 +94,7 @@ def fuzz(command: list[str], folder: Path, seconds: float, patience: float = PAT
         ready = stuck = False
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            while selector.select(patience if ready else START):
+            while came(selector, patience if ready else START):
                 line = process.stdout.readline()
                 if not line:
                     break

@@ -582,6 +582,7 @@ def test_every_operator_is_tested():
         for case in [*PRODUCTS, *EXACT, *AVERAGES, *cases.BATCH_NORM, *cases.LOCAL_RESPONSE_NORM, *cases.SOFTMAX]
     }
     families = ("array", "map", "reduce", "statistics")  # test_array.py
+    families += ("detection",)  # test_detection.py
     elsewhere = {name for name, operator in TABLE.items() if type(operator).__module__.endswith(families)}
     assert tested | set(ACTIVATIONS) - {"gelu_tanh"} | {"max_unpool2d"} | elsewhere == set(TABLE)
 

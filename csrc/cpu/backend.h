@@ -117,6 +117,11 @@ class CpuBackend final : public Backend {
                   bool select_last) const override;
   TensorId gather(Program&, TensorId x, TensorId indices, int64_t axis) const override;
   TensorId convert(Program&, TensorId x, Layout layout) const override;
+  // top_k.cpp, detection.cpp
+  std::vector<TensorId> top_k(Program&, TensorId x, int64_t k, int64_t axis, bool largest) const override;
+  std::vector<TensorId> non_max_suppression(Program&, TensorId boxes, TensorId scores,
+                                            const Suppression&) const override;
+  TensorId roi_align(Program&, TensorId x, TensorId regions, TensorId images, const RoiAlignment&) const override;
 };
 
 }  // namespace tesela::cpu

@@ -2,6 +2,7 @@
 
 pair      int or (h, w)                                        -> (h, w)
 padding   int, (h, w) or ((top, bottom), (left, right))        -> ((top, bottom), (left, right))
+boolean   True or False                                        -> bool
 number    any real number                                      -> float
 activation  None, "relu" or ("leaky_relu", 0.2)                -> None, name, or (name, parameter) where it has one
 """
@@ -53,8 +54,22 @@ def number(op: str, name: str, value: Any) -> float:
     raise TypeError(f"{op}: expected {name} as a number, got {value!r}")
 
 
+def boolean(op: str, name: str, value: Any) -> bool:
+    """`value` as a bool; TypeError for anything else, so that "no" is not taken for true."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise TypeError(f"{op}: expected {name} as True or False, got {value!r}")
+
+
+def _is_sequence(value: Any) -> bool:
+    """A list or the like; an array without axes is a number."""
+    return (isinstance(value, Sequence) and not isinstance(value, str)) or (
+        isinstance(value, np.ndarray) and value.ndim > 0
+    )
+
+
 def pair(op: str, name: str, value: Any) -> tuple[int, int]:
-    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str):
+    if _is_sequence(value):
         if len(value) != 2:
             raise ValueError(f"{op}: expected {name} as an int or (h, w), got {value!r}")
         return integer(op, name, value[0]), integer(op, name, value[1])
@@ -65,16 +80,16 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
 def padding(op: str, value: Any) -> Padding:
-    if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) and len(value) == 2:
+    if _is_sequence(value) and len(value) == 2:
         h, w = value
-        if isinstance(h, (Sequence, np.ndarray)) and isinstance(w, (Sequence, np.ndarray)):
+        if _is_sequence(h) and _is_sequence(w):
             if len(h) == 2 and len(w) == 2:
                 top, bottom, left, right = (integer(op, "padding", side) for side in (*h, *w))
                 return (top, bottom), (left, right)
         else:
             h, w = integer(op, "padding", h), integer(op, "padding", w)
             return (h, h), (w, w)
-    elif not isinstance(value, (Sequence, np.ndarray)):
+    elif not _is_sequence(value) and not isinstance(value, str):
         side = integer(op, "padding", value)
         return (side, side), (side, side)
     raise ValueError(f"{op}: expected padding as an int, (h, w) or ((top, bottom), (left, right)), got {value!r}")
@@ -87,16 +102,19 @@ def flat(value: Padding) -> tuple[int, int, int, int]:
 
 def convolution_padding(value: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Padding:
     """`padding` of conv2d, where "same" and "valid" depend on the kernel. As in PyTorch, "same" asks for stride 1."""
+    if not isinstance(value, str):
+        return value
     if value == "valid":
         return (0, 0), (0, 0)
     if value == "same":
         if tuple(stride) != (1, 1):
             raise ValueError(f"conv2d: padding='same' needs stride 1, got {tuple(stride)}")
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+        if max(totals) >= 2**62:
+            raise ValueError(f"conv2d: expected dilation of less than 2^62 elements in all, got {tuple(dilation)} for "
+                             f"kernel {tuple(kernel)}")  # fmt: skip
         return tuple((total // 2, total - total // 2) for total in totals)
-    if isinstance(value, str):
-        raise ValueError(f"conv2d: expected padding 'same' or 'valid', got {value!r}")
-    return value
+    raise ValueError(f"conv2d: expected padding 'same' or 'valid', got {value!r}")
 
 
 Activation = None | str | tuple[str, float]

@@ -176,7 +176,8 @@ def gemm(
     if c is not None:
         check_array("gemm", "a", a)
         check_array("gemm", "b", b)
-        y = tuple(_core.gemm_dims(np.shape(a), np.shape(b), bool(trans_a), bool(trans_b)))
+        transposed = (arguments.boolean("gemm", name, t) for name, t in (("trans_a", trans_a), ("trans_b", trans_b)))
+        y = tuple(_core.gemm_dims(np.shape(a), np.shape(b), *transposed))
         c = check_array("gemm", "c", c) if isinstance(c, np.ndarray) else np.float32(arguments.number("gemm", "c", c))
         if np.shape(c) not in (y, y[1:], (1, y[1])):
             try:

@@ -152,6 +152,9 @@ class OnnxNetwork(Network):
 
     def _compiled_values(self, arrays: Sequence[np.ndarray], outputs: Sequence[str] | None):
         found, rest = self._translated(arrays)
+        return self._compiled_translation(found, outputs), rest
+
+    def _compiled_translation(self, found: Translation, outputs: Sequence[str] | None) -> CompiledNetwork:
         names = tuple(found.graph.outputs if outputs is None else outputs)
         key = (id(found), names, _core.selected_isa(), current_device())
         if key not in self._compiled:
@@ -159,11 +162,17 @@ class OnnxNetwork(Network):
                 self._compiled.clear()
             # The translation stays with its plan: its id is the key.
             self._compiled[key] = (self._plan(found, names, device=current_device()), found)
-        return self._compiled[key][0], rest
+        return self._compiled[key][0]
 
     def __call__(self, *arrays: np.ndarray, out: Any = None) -> Any:
-        compiled, rest = self._compiled_values(arrays, None)
-        return compiled(*rest, out=out)
+        found, rest = self._translated(arrays)
+        results = self._compiled_translation(found, None)(*rest, out=out)
+        if not found.rows:
+            return results
+        # Of boxes that were chosen, only the rows that hold some.
+        results = [y[: int(results[found.rows[i]][0])] if i in found.rows else y for i, y in enumerate(results)]
+        results = results[: len(self.model.outputs)]
+        return results[0] if len(results) == 1 else tuple(results)
 
     def _compiled_for(self, arrays: Sequence[np.ndarray], outputs: Sequence[str] | None) -> CompiledNetwork:
         return self._compiled_values(arrays, outputs)[0]

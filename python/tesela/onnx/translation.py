@@ -38,6 +38,8 @@ class Value:
     array: np.ndarray | None = None  # the elements, where they are known now
     name: str | None = None  # in the graph; of a known value, the initializer that it is
     in_plane: bool = False  # indices that count in each plane, where ONNX counts through all
+    plane: Dims = ()  # (N, C, H, W) of what such indices point into
+    rows: str | None = None  # the value of the graph that says how many of the first rows are meant
 
     @property
     def known(self) -> bool:
@@ -131,6 +133,12 @@ class Translation:
         for node in model.nodes:
             self._node(node)
         self.graph.output(*(self._result(name) for name in model.outputs))
+        # Positions of outputs of which only the first rows are meant, and of the outputs that say how many.
+        self.rows = {}
+        for i, name in enumerate(model.outputs):
+            if self.values[name].rows is not None:
+                self.rows[i] = len(self.graph.outputs)
+                self.graph.outputs.append(self.values[name].rows)
 
     # -------------------------------------------------------------------------------------------------------- memory
 
@@ -155,8 +163,14 @@ class Translation:
         self._layer = self._new_name(node.name or next(filter(None, node.output), node.op_type))
         first = len(self.graph.nodes)
         schema.check(node, self.model.opset, what)
+        operands = [self.values[name] if name else None for name in node.input]
+        if any(value is not None and value.rows for value in operands):
+            raise ValueError(f"{what}: how many boxes NonMaxSuppression chooses is known only when the network has "
+                             "run; its result is supported as an output of the model")  # fmt: skip
         try:
-            results = translator(self, call, *(self.values[name] if name else None for name in node.input))
+            if node.op_type != "MaxUnpool":
+                operands = [self._through_all(value) for value in operands]
+            results = translator(self, call, *operands)
         except (TypeError, ValueError) as error:
             text = str(error)
             raise ValueError(text if text.startswith(what) else f"{what}: {text}") from None
@@ -193,6 +207,14 @@ class Translation:
         self._taken.add(unique)
         return unique
 
+    def _through_all(self, value: Value | None) -> Value | None:
+        """Indices of MaxPool as ONNX counts them: through all images and channels."""
+        if value is None or not value.in_plane:
+            return value
+        *outer, H, W = value.plane
+        planes = np.arange(math.prod(outer), dtype=np.int64).reshape(*outer, *(1,) * (len(value.dims) - 2))
+        return self("add", replace(value, in_plane=False), planes * (H * W))
+
     def _renamed(self, value: Value) -> Value:
         """The only operator that a node became has the node's name."""
         graph, node = self.graph, self.graph.nodes[-1]
@@ -204,11 +226,11 @@ class Translation:
 
     def _result(self, name: str) -> str:
         value = self.values[name]
-        if value.in_plane:
-            raise ValueError(f"output {name!r}: indices of MaxPool are supported for MaxUnpool only")
         self._layer = self._new_name(name)
         if value.known and value.array.size == 0:
             raise ValueError(f"output {name!r}: expected at least one element, got shape {value.dims}")
+        if value.in_plane:
+            value = self._through_all(value)
         if value.known or value.name in self.graph.outputs or value.name in self.graph.inputs:
             value = self("reshape", value, shape=value.dims)
         self.graph.outputs.append(value.name)
@@ -288,8 +310,10 @@ class Translation:
             raise call.error(f"expected {what} as a list of integers, got shape {array.shape} of {array.dtype}")
         return array.reshape(-1).tolist()
 
-    def fold(self, call: Call, function: Callable[..., Any], *values: Value) -> Value:
-        """function(*arrays), for functions whose result is no larger than their arguments broadcast together."""
+    def fold(self, call: Call, function: Callable[..., Any], *values: Value) -> Any:
+        """function(*arrays), for functions whose result is no larger than their arguments broadcast together.
+
+        A list stands for several results."""
         if not all(value.known for value in values):
             raise call.error(f"the operator {call.op_type} is supported for values known when the network is planned")
         arrays = [value.array for value in values]
@@ -300,14 +324,17 @@ class Translation:
         self.reserve(dims, max((a.dtype for a in arrays), key=lambda d: d.itemsize, default=np.float32), call.what)
         try:
             with np.errstate(all="ignore"):
-                return self.value(function(*arrays))
+                result = function(*arrays)
         except (TypeError, ValueError) as error:
             if str(error).startswith(call.what):
                 raise
             given = " and ".join(f"{a.shape} of {a.dtype}" for a in arrays)
             raise call.error(f"expected operands that fit the operator and each other, got {given}") from None
+        if not isinstance(result, list):
+            return self.value(result)
+        return self.value(result[0]) if len(result) == 1 else tuple(map(self.value, result))
 
-    def either(self, call: Call, op: str, *values: Value, **attributes: Any) -> Value:
+    def either(self, call: Call, op: str, *values: Value, **attributes: Any) -> Any:
         """The operator `op`, by its reference where everything is known; its result is no larger than its operands."""
         if not all(value.known for value in values):
             return self(op, *values, **attributes)
@@ -315,11 +342,18 @@ class Translation:
         attributes = operator.attributes(**attributes)
         operator.dims(attributes, **dict(zip(operator.tensors, (value.dims for value in values), strict=True)))
 
-        def evaluate(*arrays: np.ndarray) -> np.ndarray:
-            result = np.asarray(getattr(reference, op)(*arrays, **attributes))
-            return tensors.as_float32(result) if result.dtype.kind == "f" else result
+        def evaluate(*arrays: np.ndarray) -> Any:
+            results = getattr(reference, op)(*arrays, **attributes)
+            results = [np.asarray(r) for r in (results if isinstance(results, tuple) else (results,))]
+            return [tensors.as_float32(r) if r.dtype.kind == "f" else r for r in results]
 
         return self.fold(call, evaluate, *values)
+
+    def as_dtype(self, x: Value, dtype: str) -> Value:
+        """x itself, or cast."""
+        if self.dtype(x) == dtype:
+            return x
+        return self.value(x.array.astype(dtype)) if x.known else self("cast", x, dtype=dtype)
 
     def reshape(self, call: Call, x: Value, dims: Sequence[int]) -> Value:
         dims = tuple(int(d) for d in dims)

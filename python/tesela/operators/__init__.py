@@ -14,6 +14,7 @@ from . import (
     arithmetic,
     array,
     convolution,
+    detection,
     layout,
     map,
     matrix,

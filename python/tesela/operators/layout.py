@@ -78,7 +78,7 @@ class Upsample(Operator, name="upsample"):
             "size": None if size is None else pair("upsample", "size", size),
             "scale_factor": scale_factor,
             "mode": mode,
-            "align_corners": bool(align_corners),
+            "align_corners": arguments.boolean("upsample", "align_corners", align_corners),
         }
 
     def dims(self, a, x):

@@ -36,8 +36,8 @@ class Gemm(Operator, name="gemm"):
         return {
             "alpha": number("gemm", "alpha", alpha),
             "beta": number("gemm", "beta", beta),
-            "trans_a": bool(trans_a),
-            "trans_b": bool(trans_b),
+            "trans_a": arguments.boolean("gemm", "trans_a", trans_a),
+            "trans_b": arguments.boolean("gemm", "trans_b", trans_b),
             "activation": arguments.activation("gemm", activation),
         }
 

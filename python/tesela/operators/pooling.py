@@ -20,8 +20,8 @@ class MaxPool2d(Operator, name="max_pool2d"):
             "stride": kernel if stride is None else pair("max_pool2d", "stride", stride),
             "padding": arguments.padding("max_pool2d", padding),
             "dilation": pair("max_pool2d", "dilation", dilation),
-            "ceil_mode": bool(ceil_mode),
-            "return_indices": bool(return_indices),
+            "ceil_mode": arguments.boolean("max_pool2d", "ceil_mode", ceil_mode),
+            "return_indices": arguments.boolean("max_pool2d", "return_indices", return_indices),
         }
 
     def dims(self, a, x):
@@ -53,8 +53,8 @@ class AvgPool2d(Operator, name="avg_pool2d"):
             "kernel_size": kernel,
             "stride": kernel if stride is None else pair("avg_pool2d", "stride", stride),
             "padding": arguments.padding("avg_pool2d", padding),
-            "ceil_mode": bool(ceil_mode),
-            "count_include_pad": bool(count_include_pad),
+            "ceil_mode": arguments.boolean("avg_pool2d", "ceil_mode", ceil_mode),
+            "count_include_pad": arguments.boolean("avg_pool2d", "count_include_pad", count_include_pad),
             "divisor_override": divisor,
         }
 

@@ -17,7 +17,10 @@ class Reduce(Operator):
     takes_empty = True
 
     def attributes(self, *, axes=None, keepdims=True):
-        return {"axes": None if axes is None else integers(self.name, "axes", axes), "keepdims": bool(keepdims)}
+        return {
+            "axes": None if axes is None else integers(self.name, "axes", axes),
+            "keepdims": arguments.boolean(self.name, "keepdims", keepdims),
+        }
 
     def _axes(self, a, x) -> list[int]:
         axes = range(len(x)) if a["axes"] is None else a["axes"]
@@ -58,7 +61,11 @@ class ArgMax(Reduce, name="argmax"):
 
     def attributes(self, *, axis=0, keepdims=True, select_last=False):
         axis = arguments.integer(self.name, "axis", axis)
-        return {"axis": axis, "keepdims": bool(keepdims), "select_last": bool(select_last)}
+        return {
+            "axis": axis,
+            "keepdims": arguments.boolean(self.name, "keepdims", keepdims),
+            "select_last": arguments.boolean(self.name, "select_last", select_last),
+        }
 
     def _axes(self, a, x):
         return [_core.normalized_dim(self.name, a["axis"], len(x))]

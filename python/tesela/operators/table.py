@@ -93,6 +93,6 @@ def expect_dims(op: str, operand: str, dims: Dims | None, expected: Dims) -> Non
         raise ValueError(f"{op}: expected {operand} of shape {tuple(expected)}, got {tuple(dims)}")
 
 
-def expect_rank(op: str, x: Dims, rank: int, layout: str) -> None:
+def expect_rank(op: str, x: Dims, rank: int, layout: str, operand: str = "x") -> None:
     if len(x) != rank:
-        raise ValueError(f"{op}: expected x of shape {layout}, got {tuple(x)}")
+        raise ValueError(f"{op}: expected {operand} of shape {layout}, got {tuple(x)}")

@@ -25,6 +25,7 @@ from .array import (
     transpose,
 )
 from .convolution import conv2d, conv_transpose2d
+from .detection import non_max_suppression, roi_align, top_k
 from .layout import concat, dropout, flatten, pad, pixel_shuffle, upsample
 from .map import (
     abs,

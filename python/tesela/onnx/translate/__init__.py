@@ -1,5 +1,29 @@
 """Translators of ONNX operators by family; importing them fills translation.TRANSLATORS."""
 
-from . import arithmetic, convolution, layout, normalization, pooling, reduction, shapes
+from . import (
+    arithmetic,
+    convolution,
+    detection,
+    indexing,
+    layout,
+    normalization,
+    pooling,
+    quantization,
+    reduction,
+    resize,
+    shapes,
+)
 
-__all__ = ["arithmetic", "convolution", "layout", "normalization", "pooling", "reduction", "shapes"]
+__all__ = [
+    "arithmetic",
+    "convolution",
+    "detection",
+    "indexing",
+    "layout",
+    "normalization",
+    "pooling",
+    "quantization",
+    "reduction",
+    "resize",
+    "shapes",
+]

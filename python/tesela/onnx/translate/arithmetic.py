@@ -29,9 +29,12 @@ def same(t: Translation, call: Call, *values: Value):
 
 @translates("IsInf")
 def is_inf(t: Translation, call: Call, x: Value):
-    if not call.integer("detect_negative", 1) or not call.integer("detect_positive", 1):
-        raise call.error("infinities of both signs are supported")
-    return t.either(call, "isinf", x)
+    negative, positive = call.integer("detect_negative", 1), call.integer("detect_positive", 1)
+    if negative and positive:
+        return t.either(call, "isinf", x)
+    if not negative and not positive:
+        return t.value(np.zeros(t.reserve(x.dims, bool, call.what), bool))
+    return t.either(call, "equal", x, t.value(np.array(-np.inf if negative else np.inf, t.dtype(x))))
 
 
 @translates("Pow")
@@ -39,7 +42,12 @@ def power(t: Translation, call: Call, x: Value, y: Value):
     """The result has the type of x."""
     if x.known and y.known:
         return t.fold(call, lambda v, w: np.power(v, w).astype(v.dtype), x, y)
-    return t("pow", x, t.fold(call, lambda w: w.astype(np.float32), y) if y.known else y)
+    if t.dtype(x) == t.dtype(y):
+        return t("pow", x, y)
+    if y.known and t.dtype(x) == "float32":
+        return t("pow", x, t.as_dtype(y, "float32"))
+    wide = (t("cast", value, dtype="float64") for value in (x, y))
+    return t("cast", t("pow", *wide), dtype=t.dtype(x))
 
 
 @translates("Mod")
@@ -113,19 +121,53 @@ def gelu(t: Translation, call: Call, x: Value):
 
 @translates("Swish")
 def swish(t: Translation, call: Call, x: Value):
-    if call.number("alpha", 1.0) != 1.0:
-        raise call.error("expected alpha 1")
-    return t("silu", x)
+    alpha = call.number("alpha", 1.0)
+    return t("silu", x) if alpha == 1.0 else t("mul", x, t("sigmoid", t("mul", x, np.float32(alpha))))
+
+
+@translates("Shrink")
+def shrink(t: Translation, call: Call, x: Value):
+    """x + bias below -lambd, x - bias above lambd, 0 between."""
+    bias, limit, dtype = call.number("bias", 0.0), call.number("lambd", 0.5), t.dtype(x)
+    low, high = (t.either(call, "add", x, t.value(np.array(b, dtype))) for b in (bias, -bias))
+    above = t.either(call, "where", t.either(call, "greater", x, t.value(np.array(limit, dtype))), high,
+                     t.value(np.zeros((), dtype)))  # fmt: skip
+    return t.either(call, "where", t.either(call, "less", x, t.value(np.array(-limit, dtype))), low, above)
+
+
+@translates("Hardmax")
+def hardmax(t: Translation, call: Call, x: Value):
+    """1 at the first of the greatest along axis, 0 elsewhere. Before opset 13: along all axes from this one on."""
+    rank = len(x.dims)
+    axis = call.integer("axis", 1 if call.opset < 13 else -1)
+    if not -rank <= axis < max(rank, 1):
+        raise call.error(f"expected axis of {rank} dimensions, got {axis}")
+    axis %= rank
+    rows = x
+    if call.opset < 13:
+        rows = t.reshape(call, x, (math.prod(x.dims[:axis]), math.prod(x.dims[axis:])))
+        axis = 1
+    place = t.either(call, "argmax", rows, axis=axis, keepdims=True)
+    steps = np.arange(rows.dims[axis]).reshape(-1, *(1,) * (len(rows.dims) - axis - 1))
+    here = t.either(call, "equal", place, t.value(steps))
+    return t.reshape(call, t.as_dtype(here, t.dtype(x)), x.dims)
 
 
 @translates("PRelu")
 def prelu(t: Translation, call: Call, x: Value, slope: Value):
-    array = t.known(call, "the slope", slope)
-    channels = x.dims[1] if len(x.dims) > 1 else 0
-    aligned = (1,) * (len(x.dims) - array.ndim) + array.shape
-    if array.size != 1 and (array.size != channels or len(aligned) < 2 or aligned[1] != channels):
-        raise call.error(f"expected one slope or one for each channel of {x.dims}, got shape {array.shape}")
-    return t("prelu", x, parameters={"weight": t.reshape(call, slope, (array.size,))})
+    """Before opset 7 a slope for each channel; any that broadcasts to x from then on."""
+    channels, count = x.dims[1] if len(x.dims) > 1 else 0, math.prod(slope.dims)
+    aligned = (1,) * (len(x.dims) - len(slope.dims)) + slope.dims
+    if call.opset < 7 and slope.dims == (channels,):
+        aligned = (1, channels, *(1,) * (len(x.dims) - 2))
+    if len(aligned) != len(x.dims) or any(n not in (1, m) for n, m in zip(aligned, x.dims, strict=True)):
+        raise call.error(f"expected slopes that broadcast to {x.dims}, got shape {slope.dims}")
+    if slope.name in t.graph.inputs and count <= max(channels, 1):
+        t.known(call, "the slope", slope)
+    if slope.known and t.dtype(x) == "float32" and (count == 1 or (len(x.dims) > 1 and count == aligned[1])):
+        return t("prelu", x, parameters={"weight": t.reshape(call, slope, (count,))})
+    zero = np.zeros((), t.dtype(x))
+    return t("where", t("less", x, zero), t("mul", x, t.reshape(call, slope, aligned)), x)
 
 
 @translates("Clip")

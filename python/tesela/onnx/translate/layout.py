@@ -90,6 +90,22 @@ def transpose(t: Translation, call: Call, x: Value):
     return t.fold(call, lambda v: v.transpose(perm), x) if x.known else t("transpose", x, axes=perm)
 
 
+@translates("CenterCropPad")
+def center_crop_pad(t: Translation, call: Call, x: Value, shape: Value):
+    """What lies in the middle, or zeros around it; the odd one goes, or is added, after."""
+    rank = len(x.dims)
+    axes = _axes(call, call.integers("axes", tuple(range(rank))), rank)
+    sizes = t.integers(call, "the shape", shape)
+    if len(sizes) != len(axes) or min(sizes, default=1) < 1 or max(sizes, default=1) > 2**24:
+        raise call.error(f"expected a size for each of the axes {axes}, got {sizes}")
+    padding = [(0, 0)] * rank
+    for axis, size in zip(axes, sizes, strict=True):
+        missing = size - x.dims[axis]
+        before = int(missing / 2)  # toward zero
+        padding[axis] = before, missing - before
+    return t("pad_axes", x, padding=tuple(padding))
+
+
 @translates("DepthToSpace")
 def depth_to_space(t: Translation, call: Call, x: Value):
     size, mode = call.integer("blocksize", 1), call.text("mode", "DCR")
@@ -100,9 +116,15 @@ def depth_to_space(t: Translation, call: Call, x: Value):
 
 @translates("SpaceToDepth")
 def space_to_depth(t: Translation, call: Call, x: Value):
-    if call.text("mode", "DCR") != "DCR":
-        raise call.error(f"mode DCR is supported, got {call.text('mode', 'DCR')}")
-    return t("space_to_depth", x, block_size=call.integer("blocksize", 1))
+    r, mode = call.integer("blocksize", 1), call.text("mode", "DCR")
+    if mode not in ("DCR", "CRD"):
+        raise call.error(f"unknown mode {mode!r}")
+    y = t("space_to_depth", x, block_size=r)
+    if mode == "DCR":
+        return y
+    n, c, h, w = x.dims
+    blocks = t.reshape(call, y, (n, r * r, c, h // r, w // r))
+    return t.reshape(call, t("transpose", blocks, axes=(0, 2, 1, 3, 4)), y.dims)
 
 
 @translates("Split")
@@ -144,56 +166,3 @@ def pad(t: Translation, call: Call, x: Value, pads: Value | None = None, value: 
     if rank == 4 and not cropped and t.dtype(x) == "float32" and not any(map(any, padding[:2])):
         return t("pad", x, padding=tuple(padding[2:]), mode=modes[mode], value=fill)
     return t("pad_axes", x, padding=tuple(padding), mode=mode, value=fill)
-
-
-@translates("Resize", "Upsample")
-def resize(t: Translation, call: Call, x: Value, *operands: Value | None):
-    """Planes by "nearest" in whole factors, and by "linear" as PyTorch resizes them."""
-    upsample = call.op_type == "Upsample"
-    scales, sizes = None, None
-    if upsample or call.opset < 11:
-        scales = t.known(call, "scales", operands[0]) if operands else call.numbers("scales")
-    else:
-        given = [*operands, None, None, None]
-        scales, sizes = t.known(call, "scales", given[1]), t.known(call, "sizes", given[2])
-    mode = call.text("mode", "nearest")
-    place = call.text("coordinate_transformation_mode", "half_pixel")
-    if upsample or call.opset < 11:
-        place = "asymmetric"
-    if call.text("keep_aspect_ratio_policy", "stretch") != "stretch" or call.integer("antialias", 0):
-        raise call.error("antialiasing and aspect ratios are not supported")
-    chosen = scales if sizes is None or np.size(sizes) == 0 else sizes
-    if len(x.dims) != 4 or chosen is None:
-        raise call.error(f"resizing planes of (N, C, H, W) is supported, got {x.dims}")
-    axes = _axes(call, call.integers("axes", (0, 1, 2, 3)), 4)
-    if len(axes) != np.size(chosen) or not np.all(np.isfinite(np.ravel(chosen))):
-        raise call.error(f"expected a size or scale for each of the axes {axes}, got {chosen}")
-    target = list(x.dims)
-    for axis, n in zip(axes, np.ravel(chosen).tolist(), strict=True):
-        target[axis] = int(n if chosen is sizes else math.floor(x.dims[axis] * n))
-    if tuple(target[:2]) != x.dims[:2] or max(target) > 2**24 or min(target) < 1:
-        raise call.error(f"expected a plane of other sizes, got {tuple(target)} for {x.dims}")
-    t.reserve(target, np.float32, call.what, keep=False)
-    if chosen is scales:  # a scale that is not exactly target / size places pixels elsewhere
-        exact = all(abs(x.dims[a] * s - target[a]) < 1e-3 for a, s in zip(axes, np.ravel(scales), strict=True))
-    else:
-        exact = True
-    size = tuple(target[2:])
-    whole = all(b % a == 0 for a, b in zip(x.dims[2:], size, strict=True))
-    rounding = call.text("nearest_mode", "round_prefer_floor")
-    if call.opset < 11 or upsample:
-        rounding = "floor"
-    if (
-        mode == "nearest"
-        and exact
-        and whole
-        and (
-            (place == "asymmetric" and rounding == "floor")
-            or (place in ("half_pixel", "pytorch_half_pixel") and rounding.startswith("round"))
-        )
-    ):
-        return t("upsample", x, size=size)
-    pytorch = place == "half_pixel" or (place == "pytorch_half_pixel" and min(size) > 1)
-    if mode == "linear" and exact and (place == "align_corners" or pytorch):
-        return t("upsample", x, size=size, mode="bilinear", align_corners=place == "align_corners")
-    raise call.error(f"mode {mode} with {place} and {rounding} from {x.dims} to {tuple(target)} is not supported")

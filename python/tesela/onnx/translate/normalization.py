@@ -70,8 +70,26 @@ def group_normalization(t: Translation, call: Call, x: Value, scale: Value, bias
 def layer_normalization(t: Translation, call: Call, x: Value, scale: Value, bias: Value | None = None):
     for name, value in (("Scale", scale), ("B", bias)):
         t.known(call, name, value)
-    axis = call.integer("axis", -1)
-    return t("layer_norm", x, parameters={"weight": scale, "bias": bias}, axis=axis, eps=call.number("epsilon", 1e-5))
+    axis, eps = call.integer("axis", -1), call.number("epsilon", 1e-5)
+    y = t("layer_norm", x, parameters={"weight": scale, "bias": bias}, axis=axis, eps=eps)
+    if call.outputs == 1:
+        return y
+    axes = tuple(range(axis % len(x.dims), len(x.dims)))
+    mean = t("reduce_mean", x, axes=axes, keepdims=True)
+    centred = t("sub", x, mean)
+    variance = t("reduce_mean", t("mul", centred, centred), axes=axes, keepdims=True)
+    return y, mean, t("reciprocal", t("sqrt", t("add", variance, np.float32(eps))))
+
+
+@translates("RMSNormalization")
+def rms_normalization(t: Translation, call: Call, x: Value, scale: Value):
+    """x / sqrt(mean of x ** 2 + eps) * scale, over the axes from `axis` on. Zhang and Sennrich 2019."""
+    axis, rank = call.integer("axis", -1), len(x.dims)
+    if not -rank <= axis < rank:
+        raise call.error(f"expected axis of {rank} dimensions, got {axis}")
+    square = t("reduce_mean", t("mul", x, x), axes=tuple(range(axis % rank, rank)), keepdims=True)
+    root = t("sqrt", t("add", square, np.float32(call.number("epsilon", 1e-5))))
+    return t("mul", t("div", x, root), scale)
 
 
 @translates("LpNormalization")

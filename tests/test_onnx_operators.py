@@ -1,0 +1,247 @@
+"""Operators of ONNX in forms that the standard's suite does not try, against ONNX Runtime."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import tesela as ts
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+from onnx import TensorProto, helper  # noqa: E402
+from onnx_mutation import node, tensor  # noqa: E402
+
+KINDS = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "uint8": TensorProto.UINT8, "int8": TensorProto.INT8}
+
+
+def model(nodes, inputs, initializers=(), outputs=("y",), opset=18):
+    given = [helper.make_tensor_value_info(name, KINDS[a.dtype.name], a.shape) for name, a in inputs.items()]
+    results = [helper.make_tensor_value_info(name, kind, None) for name, kind in outputs]
+    graph = helper.make_graph(nodes, "case", given, results, initializer=list(initializers))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+
+
+def agrees(nodes, inputs, initializers=(), outputs=(("y", TensorProto.FLOAT),), opset=18, relative=1e-5):
+    proto = model(nodes, inputs, initializers, outputs, opset)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    expected = session.run(None, inputs)
+    results = ts.onnx.load(proto.SerializeToString())(*inputs.values())
+    results = results if isinstance(results, tuple) else (results,)
+    for y, e in zip(results, expected, strict=True):
+        assert (y.shape, y.dtype) == (e.shape, e.dtype)
+        np.testing.assert_allclose(y, e, rtol=0, atol=relative * max(1, np.abs(e.astype(np.float64)).max()))
+
+
+def x(*dims, dtype=np.float32, seed=0):
+    return np.random.default_rng(seed).standard_normal(dims).astype(dtype)
+
+
+# ----------------------------------------------------------------------------------------------------------- resizing
+
+MODES = [
+    ("nearest", {"nearest_mode": mode}) for mode in ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+] + [("linear", {}), ("cubic", {}), ("cubic", {"cubic_coeff_a": -0.5, "exclude_outside": 1})]
+PLACES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("mode, attributes", MODES)
+def test_resize(mode, attributes, place):
+    for size in ((7, 11), (3, 4), (10, 5), (1, 7)):
+        nodes = [node("Resize", ["x", "", "", "s"], mode=mode, coordinate_transformation_mode=place, **attributes)]
+        agrees(nodes, {"x": x(2, 3, 5, 6)}, [tensor([2, 3, *size], "s", np.int64)])
+
+
+@pytest.mark.parametrize("place", [*PLACES, "half_pixel_symmetric"])
+@pytest.mark.parametrize("scales", [(1, 1, 1.7, 0.6), (1, 1, 0.5, 2.0), (1, 1, 2.3, 2.3)])
+def test_resize_by_scales(place, scales):
+    if place == "align_corners" and scales[2] != 0.5:
+        pytest.skip("the standard's suite counts in scale * size, onnxruntime in what that is rounded to")
+    nodes = [node("Resize", ["x", "", "s"], mode="linear", coordinate_transformation_mode=place)]
+    agrees(nodes, {"x": x(1, 2, 6, 7)}, [tensor(scales, "s")], opset=19)
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+def test_resize_with_antialiasing(mode):
+    for size in ((5, 4), (3, 12)):
+        nodes = [node("Resize", ["x", "", "", "s"], mode=mode, antialias=1, exclude_outside=1)]
+        agrees(nodes, {"x": x(1, 2, 12, 9)}, [tensor([1, 2, *size], "s", np.int64)])
+
+
+def test_resize_of_a_region():
+    for mode in ("nearest", "linear"):
+        nodes = [node("Resize", ["x", "r", "", "s"], mode=mode, extrapolation_value=9.0,
+                      coordinate_transformation_mode="tf_crop_and_resize")]  # fmt: skip
+        inputs = [tensor([0, 0, 0.25, -0.5, 1, 1, 0.75, 1.25], "r"), tensor([1, 2, 4, 5], "s", np.int64)]
+        agrees(nodes, {"x": x(1, 2, 8, 6)}, inputs)
+
+
+def test_resize_of_lines_and_of_other_axes():
+    """Lines, and axes of the batch and channels too."""
+    agrees([node("Resize", ["x", "", "s"], mode="linear")], {"x": x(2, 3, 5)}, [tensor([1, 1, 2.5], "s")])
+    nodes = [node("Resize", ["x", "", "s"], mode="nearest", nearest_mode="floor",
+                  coordinate_transformation_mode="asymmetric")]  # fmt: skip
+    agrees(nodes, {"x": x(2, 3, 4, 5)}, [tensor([2, 1, 3, 1], "s")])
+
+
+def test_resize_does_not_spread_what_it_does_not_read():
+    planes = x(1, 1, 4, 4)
+    planes[0, 0, 0, 0] = np.inf
+    proto = model([node("Resize", ["x", "", "s"], mode="cubic")], {"x": planes}, [tensor([1, 1, 3, 3], "s")],
+                  [("y", TensorProto.FLOAT)])  # fmt: skip
+    y = ts.onnx.load(proto.SerializeToString())(planes)
+    assert np.isfinite(y[0, 0, 7:]).all() and not np.isfinite(y[0, 0, 0, 0])
+    assert np.isfinite(y[0, 0, 4, 4:]).any()
+
+
+# ------------------------------------------------------------------------------------------------------------ pooling
+
+
+@pytest.mark.parametrize("p, dilation, ceil", list(itertools.product((1, 2, 3), ([1, 1], [2, 1]), (0, 1))))
+def test_lp_pool(p, dilation, ceil):
+    nodes = [node("LpPool", ["x"], kernel_shape=[3, 2], strides=[2, 1], pads=[1, 0, 1, 1], p=p, dilations=dilation,
+                  ceil_mode=ceil)]  # fmt: skip
+    if ceil and dilation == [1, 1]:
+        pytest.skip("onnxruntime leaves ceil_mode of LpPool to be floor")
+    agrees(nodes, {"x": x(2, 3, 9, 8)}, opset=18)
+    agrees([node("GlobalLpPool", ["x"], p=p)], {"x": x(2, 3, 4, 5)})
+
+
+@pytest.mark.parametrize("with_padding, ceil", list(itertools.product((0, 1), (0, 1))))
+def test_dilated_means(with_padding, ceil):
+    nodes = [node("AveragePool", ["x"], kernel_shape=[2, 3], strides=[2, 2], pads=[1, 1, 0, 1], dilations=[3, 2],
+                  count_include_pad=with_padding, ceil_mode=ceil)]  # fmt: skip
+    agrees(nodes, {"x": x(1, 2, 10, 9)}, opset=19)
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize("dims, kernel", [((2, 3, 6, 5), [2, 3]), ((2, 3, 9), [3])])
+def test_places_of_maxima(order, dims, kernel):
+    if order and len(kernel) == 1:
+        pytest.skip("columns of a line")
+    nodes = [node("MaxPool", ["x"], ["y", "i"], kernel_shape=kernel, storage_order=order)]
+    agrees(nodes, {"x": x(*dims)}, outputs=(("y", TensorProto.FLOAT), ("i", TensorProto.INT64)))
+
+
+def test_maxima_of_integers():
+    values = np.random.default_rng(0).integers(0, 255, (1, 2, 6, 6)).astype(np.uint8)
+    nodes = [node("MaxPool", ["x"], kernel_shape=[3, 3], strides=[2, 2])]
+    agrees(nodes, {"x": values}, outputs=[("y", TensorProto.UINT8)])
+
+
+@pytest.mark.parametrize("dims, kernel", [((2, 3, 6, 4), [2, 2]), ((2, 3, 8), [2])])
+def test_unpooling_by_places_of_another_layer(dims, kernel):
+    """The places go through a layer on their way, so they are counted as ONNX does."""
+    nodes = [
+        node("MaxPool", ["x"], ["a", "i"], kernel_shape=kernel, strides=kernel),
+        node("Identity", ["i"], ["j"]),
+        node("MaxUnpool", ["a", "j"], kernel_shape=kernel, strides=kernel),
+    ]
+    agrees(nodes, {"x": x(*dims)})
+
+
+# ----------------------------------------------------------------------------------------------------------- indexing
+
+
+def test_elements_by_computed_places():
+    """Places that no plan knows: those of a TopK."""
+    nodes = [
+        node("TopK", ["x", "k"], ["v", "i"], axis=1),
+        node("GatherElements", ["x", "i"], ["g"], axis=1),
+        node("Sub", ["v", "g"], ["d"]),
+        node("Unsqueeze", ["i", "m"], ["j"]),
+        node("GatherND", ["x", "j"], ["n"], batch_dims=1),
+        node("Sub", ["n", "v"], ["e"]),
+        node("OneHot", ["i", "depth", "pair"], ["o"], axis=1),
+    ]
+    constants = [tensor([3], "k", np.int64), tensor([2], "m", np.int64), tensor(6, "depth", np.int64),
+                 tensor([0, 1], "pair")]  # fmt: skip
+    outputs = [(name, TensorProto.FLOAT) for name in ("g", "d", "e", "o")]
+    agrees(nodes, {"x": x(4, 6)}, constants, outputs)
+
+
+def test_computed_places_outside_are_refused():
+    nodes = [node("Cast", ["x"], ["i"], to=TensorProto.INT64), node("GatherElements", ["w", "i"], axis=0)]
+    for value, fine in ((1, True), (-4, True), (4, False), (-5, False)):
+        given = np.full((2, 2), value, np.float32)
+        proto = model(nodes, {"x": given}, [tensor(x(4, 2), "w")], [("y", TensorProto.FLOAT)])
+        network = ts.onnx.load(proto.SerializeToString())
+        if fine:
+            assert network(given).shape == (2, 2)
+        else:
+            with pytest.raises(ValueError, match="gather: index"):
+                network(given)
+
+
+def test_scattering():
+    constants = [tensor([[0, 2], [1, -1]], "i", np.int64), tensor([[1, 2], [3, 4]], "u"),
+                 tensor([[[0, 1], [-1, 0]]], "j", np.int64)]  # fmt: skip
+    agrees([node("ScatterElements", ["x", "i", "u"], axis=1)], {"x": x(3, 4)}, constants)
+    nodes = [node("Slice", ["x", "a", "b"], ["s"]), node("ReduceSum", ["s", "r"], ["t"], keepdims=0),
+             node("Unsqueeze", ["t", "a0"], ["v"]), node("ScatterND", ["x", "j", "v"])]  # fmt: skip
+    more = [tensor([0], "a", np.int64), tensor([2], "b", np.int64), tensor([2], "r", np.int64),
+            tensor([0], "a0", np.int64), tensor([[[0], [2]]], "j", np.int64)]  # fmt: skip
+    del nodes[1]
+    nodes[1] = node("Unsqueeze", ["s", "a0"], ["v"])
+    agrees(nodes, {"x": x(3, 4)}, more)
+
+
+def test_triangles():
+    for k, upper in itertools.product((-2, 0, 1), (0, 1)):
+        agrees([node("Trilu", ["x", "k"], upper=upper)], {"x": x(2, 4, 5)}, [tensor(k, "k", np.int64)])
+
+
+# ------------------------------------------------------------------------------------------------- numbers and layers
+
+
+def test_quantized_weights_and_activations():
+    """As quantizing exporters write a layer: weights in int8 for each channel, activations rounded to uint8."""
+    rng = np.random.default_rng(1)
+    constants = [
+        tensor(rng.integers(-127, 128, (4, 3, 3, 3)), "w", np.int8), tensor(rng.random(4) / 100, "ws"),
+        tensor(np.zeros(4), "wz", np.int8), tensor(0.02, "s"), tensor(128, "z", np.uint8),
+    ]  # fmt: skip
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["a"]),
+        node("DequantizeLinear", ["w", "ws", "wz"], ["v"], axis=0),
+        node("Conv", ["a", "v"], ["y"], pads=[1] * 4),
+    ]
+    agrees(nodes, {"x": x(1, 3, 8, 8)}, constants)
+
+
+def test_statistics_of_a_layer_norm():
+    nodes = [node("LayerNormalization", ["x", "w", "b"], ["y", "m", "s"], axis=1)]
+    constants = [tensor(x(3, 4, seed=1), "w"), tensor(x(3, 4, seed=2), "b")]
+    agrees(nodes, {"x": x(2, 3, 4)}, constants, [(name, TensorProto.FLOAT) for name in "yms"], opset=17)
+
+
+@pytest.mark.parametrize("dims", [(1,), (3, 1, 1), (4, 5), (3, 4, 5), (1, 3, 1, 5)])
+def test_slopes_that_broadcast(dims):
+    agrees([node("PRelu", ["x", "p"])], {"x": x(2, 3, 4, 5)}, [tensor(x(*dims, seed=1), "p")])
+
+
+def test_boxes_that_stay():
+    """As many rows as boxes are chosen, each time anew, beside another output."""
+    nodes = [node("NonMaxSuppression", ["b", "s", "m", "i", "t"], ["y"]), node("Relu", ["s"], ["z"])]
+    constants = [tensor([5], "m", np.int64), tensor([0.4], "i"), tensor([0.3], "t")]
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        at = rng.random((2, 30, 2), np.float32) * 8
+        inputs = {"b": np.concatenate([at, at + 3], -1), "s": rng.random((2, 2, 30), np.float32) ** (1 + 3 * seed)}
+        agrees(nodes, inputs, constants, [("y", TensorProto.INT64), ("z", TensorProto.FLOAT)])
+    proto = model([*nodes, node("Shape", ["y"], ["n"])], inputs, constants, [("n", TensorProto.INT64)])
+    with pytest.raises(ValueError, match="known only when the network has run"):
+        ts.onnx.load(proto.SerializeToString())(*inputs.values())
+
+
+def test_a_volume_is_refused_by_name():
+    weight = tensor(np.ones((2, 3, 3, 3, 3)), "w")
+    for op, operands, attributes in (("Conv", ["x", "w"], {}), ("MaxPool", ["x"], {"kernel_shape": [2, 2, 2]}),
+                                     ("LpPool", ["x"], {"kernel_shape": [2, 2, 2]})):  # fmt: skip
+        proto = model([node(op, operands, **attributes)], {"x": x(1, 3, 5, 5, 5)}, [weight] * ("w" in operands),
+                      [("y", TensorProto.FLOAT)])  # fmt: skip
+        with pytest.raises(ValueError, match=rf"\({op}\): expected a line or a plane"):
+            ts.onnx.load(proto.SerializeToString()).compile()
