@@ -63,8 +63,9 @@ std::unique_ptr<TopKPlan> plan_for(DType dtype) {
       return std::make_unique<TypedTopKPlan<int32_t>>();
     case DType::int64:
       return std::make_unique<TypedTopKPlan<int64_t>>();
+    default:  // of activations only
+      return nullptr;
   }
-  return nullptr;
 }
 
 }  // namespace

@@ -66,6 +66,16 @@ def as_float32(array: np.ndarray) -> np.ndarray:
         return array.astype(np.float32, order="C", copy=False)
 
 
+def converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The same numbers in another dtype; ValueError where an integer cannot hold them."""
+    if array.dtype.kind == "f" and dtype.kind in "iu":
+        limit = np.iinfo(dtype)
+        if not np.all(np.isfinite(array) & (array >= limit.min) & (array < float(limit.max))):
+            raise ValueError(f"expected numbers that {dtype} holds")
+    with np.errstate(over="ignore"):
+        return array.astype(dtype)
+
+
 def read(tensor: TensorProto, folder: Path | None, max_bytes: int, what: str) -> np.ndarray:
     """The elements of `tensor`; those that lie in another file are looked for in `folder`."""
     dims = tuple(tensor.dims)

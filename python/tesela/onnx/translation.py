@@ -301,6 +301,13 @@ class Translation:
             raise call.error(f"expected {what} as one number, got shape {array.shape}")
         return default if array is None else array.item()
 
+    def integer(self, call: Call, what: str, value: Value | None, default: int | None = None) -> int:
+        """The same for one whole number."""
+        number = self.scalar(call, what, value, default)
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise call.error(f"expected {what} as an integer, got {number}")
+        return number
+
     def integers(self, call: Call, what: str, value: Value | None) -> list[int] | None:
         """The same for sizes and places: a list."""
         array = self.known(call, what, value)
@@ -353,7 +360,10 @@ class Translation:
         """x itself, or cast."""
         if self.dtype(x) == dtype:
             return x
-        return self.value(x.array.astype(dtype)) if x.known else self("cast", x, dtype=dtype)
+        return self.value(tensors.converted(x.array, np.dtype(dtype))) if x.known else self("cast", x, dtype=dtype)
+
+    def constant(self, number: float, dtype: str) -> Value:
+        return self.value(tensors.converted(np.array(number), np.dtype(dtype)))
 
     def reshape(self, call: Call, x: Value, dims: Sequence[int]) -> Value:
         dims = tuple(int(d) for d in dims)

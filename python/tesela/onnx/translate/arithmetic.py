@@ -34,7 +34,7 @@ def is_inf(t: Translation, call: Call, x: Value):
         return t.either(call, "isinf", x)
     if not negative and not positive:
         return t.value(np.zeros(t.reserve(x.dims, bool, call.what), bool))
-    return t.either(call, "equal", x, t.value(np.array(-np.inf if negative else np.inf, t.dtype(x))))
+    return t.either(call, "equal", x, t.constant(-np.inf if negative else np.inf, t.dtype(x)))
 
 
 @translates("Pow")
@@ -129,10 +129,12 @@ def swish(t: Translation, call: Call, x: Value):
 def shrink(t: Translation, call: Call, x: Value):
     """x + bias below -lambd, x - bias above lambd, 0 between."""
     bias, limit, dtype = call.number("bias", 0.0), call.number("lambd", 0.5), t.dtype(x)
-    low, high = (t.either(call, "add", x, t.value(np.array(b, dtype))) for b in (bias, -bias))
-    above = t.either(call, "where", t.either(call, "greater", x, t.value(np.array(limit, dtype))), high,
-                     t.value(np.zeros((), dtype)))  # fmt: skip
-    return t.either(call, "where", t.either(call, "less", x, t.value(np.array(-limit, dtype))), low, above)
+    if dtype not in ("float32", "float64"):
+        raise call.error(f"expected float32, got {dtype}")
+    low, high = (t.either(call, "add", x, t.constant(b, dtype)) for b in (bias, -bias))
+    above = t.either(call, "greater", x, t.constant(limit, dtype))
+    y = t.either(call, "where", above, high, t.constant(0, dtype))
+    return t.either(call, "where", t.either(call, "less", x, t.constant(-limit, dtype)), low, y)
 
 
 @translates("Hardmax")
@@ -166,7 +168,7 @@ def prelu(t: Translation, call: Call, x: Value, slope: Value):
         t.known(call, "the slope", slope)
     if slope.known and t.dtype(x) == "float32" and (count == 1 or (len(x.dims) > 1 and count == aligned[1])):
         return t("prelu", x, parameters={"weight": t.reshape(call, slope, (count,))})
-    zero = np.zeros((), t.dtype(x))
+    zero = t.constant(0, t.dtype(x))
     return t("where", t("less", x, zero), t("mul", x, t.reshape(call, slope, aligned)), x)
 
 

@@ -10,9 +10,7 @@ from ..translation import Call, Translation, Value, translates
 @translates("TopK")
 def top_k(t: Translation, call: Call, x: Value, k: Value | None = None):
     """Before opset 10 k is an attribute; before 11 the greatest are meant. They come sorted, asked for or not."""
-    count = call.integer("k") if call.opset < 10 else t.scalar(call, "k", k)
-    if not isinstance(count, int):
-        raise call.error(f"expected k as an integer, got {count}")
+    count = call.integer("k", 0) if call.opset < 10 else t.integer(call, "k", k)
     largest = call.opset < 11 or bool(call.integer("largest", 1))
     return t.either(call, "top_k", x, k=count, axis=call.integer("axis", -1), largest=largest)
 
@@ -20,8 +18,8 @@ def top_k(t: Translation, call: Call, x: Value, k: Value | None = None):
 @translates("NonMaxSuppression")
 def non_max_suppression(t: Translation, call: Call, boxes: Value, scores: Value, most: Value | None = None,
                         iou: Value | None = None, score: Value | None = None):  # fmt: skip
-    limit = t.scalar(call, "max_output_boxes_per_class", most, 0)
-    if not isinstance(limit, int) or limit < 1:
+    limit = t.integer(call, "max_output_boxes_per_class", most, 0)
+    if limit < 1:
         raise call.error(f"expected max_output_boxes_per_class of at least 1, got {limit}")
     rows, count = t(
         "non_max_suppression", boxes, scores, max_output_boxes=limit,

@@ -146,7 +146,7 @@ def _placed(t: Translation, call: Call, x: Value, places: np.ndarray, updates: V
 @translates("OneHot")
 def one_hot(t: Translation, call: Call, indices: Value, depth: Value, values: Value):
     """values are (off, on); an index outside is off everywhere."""
-    count = int(t.scalar(call, "depth", depth))
+    count = t.integer(call, "depth", t.as_dtype(depth, "int64"))
     if count < 1 or values.dims != (2,):
         raise call.error(f"expected a depth of at least 1 and two values, got {count} and {values.dims}")
     (axis,) = _axes(call, (call.integer("axis", -1),), len(indices.dims) + 1)
@@ -163,11 +163,11 @@ def one_hot(t: Translation, call: Call, indices: Value, depth: Value, values: Va
 
 @translates("Trilu")
 def trilu(t: Translation, call: Call, x: Value, k: Value | None = None):
-    offset = t.scalar(call, "k", k, 0)
+    offset = t.integer(call, "k", k, 0)
     if len(x.dims) < 2:
         raise call.error(f"expected matrices, got {x.dims}")
-    offset = max(-(2**31), min(int(offset), 2**31))
+    offset = max(-(2**31), min(offset, 2**31))
     rows, columns = np.arange(x.dims[-2])[:, None], np.arange(x.dims[-1])
     t.reserve(x.dims[-2:], bool, call.what)
     kept = columns - rows >= offset if call.integer("upper", 1) else columns - rows <= offset
-    return t.either(call, "where", t.value(kept), x, t.value(np.zeros((), t.dtype(x))))
+    return t.either(call, "where", t.value(kept), x, t.constant(0, t.dtype(x)))

@@ -95,7 +95,7 @@ def _sizes_and_scales(t: Translation, call: Call, x: Value, operands: tuple[Valu
     by_size = sizes is not None and np.size(sizes) > 0
     chosen = np.ravel(sizes if by_size else () if scales is None else scales).tolist()
     if len(chosen) != len(axes) or not all(math.isfinite(n) and 0 < n < 2**31 for n in chosen):
-        raise call.error(f"expected a size or scale above 0 for each of the axes {axes}, got {chosen}")
+        raise call.error(f"expected a size or scale between 0 and 2^31 for each of the axes {axes}, got {chosen}")
     extents = [x.dims[a] for a in axes]
     regions = [(0.0, 1.0)] * len(axes)
     if call.text("coordinate_transformation_mode", "") == "tf_crop_and_resize":
@@ -125,6 +125,8 @@ def _how(call: Call) -> Resizing:
         bool(call.integer("exclude_outside", 0)),
         bool(call.integer("antialias", 0)),
     )
+    if not abs(how.cubic) < 2**24:
+        raise call.error(f"expected cubic_coeff_a as a finite number, got {how.cubic}")
     if how.mode not in ("nearest", "linear", "cubic") or how.place not in _PLACES or how.rounding not in _NEAREST:
         raise call.error(f"unknown mode {how.mode!r}, {how.place!r} or {how.rounding!r}")
     return how
@@ -182,5 +184,5 @@ def _along(t: Translation, call: Call, x: Value, axis: int, at: np.ndarray, how:
         y = t("reduce_sum", y, axes=(axis + 1,), keepdims=False)
     beyond = (at < 0) | (at > extent - 1)
     if how.place == "tf_crop_and_resize" and beyond.any():
-        y = t("where", ~beyond.reshape(-1, *after), y, np.array(fill, t.dtype(x)))
+        y = t("where", ~beyond.reshape(-1, *after), y, t.constant(fill, t.dtype(x)))
     return y

@@ -62,11 +62,8 @@ def _cast(t: Translation, call: Call, x: Value, dtype: np.dtype) -> Value:
     if not x.known:
         name = "float32" if dtype.kind == "f" else dtype.name
         return x if t.graph.dtypes[x.name] == name else t("cast", x, dtype=name)
-    if x.array.dtype.kind == "f" and dtype.kind in "iu":
-        limit = np.iinfo(dtype)
-        if not np.all(np.isfinite(x.array) & (x.array >= limit.min) & (x.array < float(limit.max))):
-            raise call.error(f"expected numbers that {dtype} holds")
-    return t.fold(call, lambda v: v.astype(dtype), x)
+    t.reserve(x.dims, dtype, call.what)
+    return t.value(tensors.converted(x.array, dtype))
 
 
 @translates("Gather")
