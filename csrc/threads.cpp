@@ -51,8 +51,10 @@ class Workers {
   void run(int threads, int64_t tasks, TaskRef body) {
     resize(threads - 1);
     body_ = &body;
-    tasks_ = tasks;
-    next_.store(0, std::memory_order_relaxed);
+    for (int w = 0; w < threads; ++w) {
+      shares_[w].next.store(tasks * w / threads, std::memory_order_relaxed);
+      shares_[w].end = tasks * (w + 1) / threads;
+    }
     running_.store(threads - 1, std::memory_order_relaxed);
     epoch_.fetch_add(1, std::memory_order_release);
     epoch_.notify_all();
@@ -73,6 +75,7 @@ class Workers {
     epoch_.notify_all();
     for (auto& thread : threads_) thread.join();
     threads_.clear();
+    shares_ = std::vector<Share>(static_cast<size_t>(workers) + 1);
     stop_.store(false, std::memory_order_relaxed);
     const uint32_t epoch = epoch_.load(std::memory_order_relaxed);
     for (int w = 1; w <= workers; ++w) threads_.emplace_back([this, w, epoch] { loop(w, epoch); });
@@ -101,20 +104,29 @@ class Workers {
 
   void work(int worker) {
     const TaskRef& body = *body_;
-    for (;;) {
-      const int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
-      if (task >= tasks_) return;
-      body(task, worker);
+    const size_t count = shares_.size();
+    for (size_t i = 0; i < count; ++i) {  // its own share, then what is left of the others'
+      Share& share = shares_[(static_cast<size_t>(worker) + i) % count];
+      for (;;) {
+        const int64_t task = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (task >= share.end) break;
+        body(task, worker);
+      }
     }
   }
 
+  // The tasks that one thread starts with: neighbours, and in the next step much the same part of the tensors.
+  struct alignas(128) Share {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
+
   std::vector<std::thread> threads_;
+  std::vector<Share> shares_;
   const TaskRef* body_ = nullptr;
-  int64_t tasks_ = 0;
   std::atomic<bool> stop_{false};
   // Written by every thread at different times: a cache line (and its prefetched neighbour) each.
   alignas(128) std::atomic<uint32_t> epoch_{0};
-  alignas(128) std::atomic<int64_t> next_{0};
   alignas(128) std::atomic<int> running_{0};
 };
 

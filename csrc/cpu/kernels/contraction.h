@@ -52,9 +52,10 @@ struct Tile {
   const float* residual;
   int64_t y_panel_stride;
   const TileRow* rows;
-  const float* bias;  // of the first panel, or null
-  bool first, last;   // slice: starts the sums, finishes them
-  int lanes_in_last;  // channels in the tile's last panel
+  const float* bias;       // of the first panel, or null
+  bool first, last;        // slice: starts the sums, finishes them
+  int lanes_in_last;       // channels in the tile's last panel
+  const float* next_w[2];  // packed: weights to bring to L2 meanwhile, half a panel's slice each, or null
 };
 
 // Defined in tile.cpp: [rows - 1][0, 1, 2 for 1, 2, 4 panels], null beyond tile_panels(rows).
@@ -76,6 +77,7 @@ struct Cut {
     taller = line % tiles;
     shortest = static_cast<int>(line / tiles);
   }
+  int64_t tiles() const { return (rows + line - 1) / line * ((line + max_rows - 1) / max_rows); }
   int height(int64_t tile_of_line) const { return shortest + (tile_of_line < taller); }
 };
 
@@ -92,6 +94,23 @@ struct TileRows {
     ++tile_of_line;
     if (begin == line_end) line_end += cut.line, tile_of_line = 0;
     height = cut.height(tile_of_line);
+  }
+};
+
+// Weights that the next `width` panels will want, shared out among the tiles that are computed before: they come from
+// memory while these use what is in L1, instead of all at once with the next first tile.
+struct NextWeights {
+  const float* w;  // null: nothing comes next
+  int64_t panel_stride, k;
+  int width;
+  int64_t tiles;
+
+  TESELA_INLINE void share(int64_t tile, Tile& to) const {
+    const int64_t halves = 2 * width, each = tiles >= halves ? 1 : 2;
+    for (int64_t i = 0; i < 2; ++i) {
+      const int64_t half = tile * each + i;
+      to.next_w[i] = w && i < each && half < halves ? w + half / 2 * panel_stride + half % 2 * (k / 16 * 128) : nullptr;
+    }
   }
 };
 
@@ -152,7 +171,13 @@ TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& prob
       tile.last = k + count >= problem.k;
       tile.lanes_in_last = output_panel + width == args.total_panels ? static_cast<int>(args.last_panel_lanes) : 16;
       if constexpr (Source::gathered) tile.offsets = source.offsets(k);
+      const float* next = panel + width < task.panel_end ? tile.w + width * problem.panel_stride
+                          : tile.last                    ? nullptr
+                                      : problem.w + task.panel_begin * problem.panel_stride + (k + count) * 16;
+      const NextWeights weights{next, problem.panel_stride, count, width, cut.tiles()};
+      int64_t index = 0;
       for (TileRows at(cut); at.valid(); at.next()) {
+        weights.share(index++, tile);
         tile.a = source.a(at.begin, k);
         tile.rows = rows + at.begin;
         if constexpr (!Source::gathered) tile.a_block_stride = source.block_stride(at.height);

@@ -163,7 +163,12 @@ struct Task {
         if (begin == end && chain + 1 < F::chains) continue;
         tile.k = (end - begin) * 16;
         tile.w = problem.w + panel * problem.panel_stride + (group * problem.ic_blocks + begin) * 256;
+        const bool more = group + 1 < Order::groups || chain + 1 < F::chains;
+        const NextWeights weights{more ? tile.w + tile.k * 16 : nullptr, problem.panel_stride, tile.k, width,
+                                  cut.tiles()};
+        int64_t index = 0;
         for (TileRows at(cut); at.valid(); at.next()) {
+          weights.share(index++, tile);
           tile.a = v + (first * problem.ic_blocks * tiles + begin * count + at.begin) * 16;
           tile.rows = rows + at.begin;
           packed_tiles[at.height - 1][width / 2](bare, tile);

@@ -66,10 +66,22 @@ void finish_slowly(const ContractionArgs& args, const Tile& t, const TileRow& ro
   for (int i = 0; i < count; ++i) y[i] = sums[i];
 }
 
+// Asks for the tile's part of a tensor in L1, while there are products to compute.
+template <int MR, int NP>
+TESELA_INLINE void prefetch(const float* first_panel, const Tile& t, int64_t TileRow::* place) {
+  TESELA_UNROLL(16)
+  for (int r = 0; r < MR; ++r) {
+    TESELA_UNROLL(4)
+    for (int p = 0; p < NP; ++p) __builtin_prefetch(first_panel + t.rows[r].*place + p * t.y_panel_stride);
+  }
+}
+
 template <int MR, int NP, bool gathered>
 void run_tile(const ContractionArgs& args, const Tile& t) {
   constexpr int vectors = NP * block_vectors;
   vfloat acc[MR][vectors];
+  if (t.last && t.residual) prefetch<MR, NP>(t.residual, t, &TileRow::residual);
+  if (t.first && !args.plain_output) prefetch<MR, NP>(t.y, t, &TileRow::y);
   const bool partial = args.plain_output && t.lanes_in_last < 16;  // y has no room for the lanes of a blocked tensor
   if (t.first) {
     vfloat start[vectors];
@@ -106,7 +118,18 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
     }
   } else {
     const float* a = t.a;
+    const float *next = t.next_w[0], *other = t.next_w[1];
     for (int64_t block = t.k / 16; block > 0; --block) {
+      if (next) {
+        TESELA_UNROLL(8)
+        for (int i = 0; i < 8; ++i) __builtin_prefetch(next + i * 16, 0, 2);
+        next += 8 * 16;
+      }
+      if (other) {
+        TESELA_UNROLL(8)
+        for (int i = 0; i < 8; ++i) __builtin_prefetch(other + i * 16, 0, 2);
+        other += 8 * 16;
+      }
       TESELA_UNROLL(4)
       for (int k = 0; k < 16; ++k) multiply_add<MR, NP, 16>(acc, a + k, w + k * 16, t.w_panel_stride);
       a += t.a_block_stride;
