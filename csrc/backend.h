@@ -6,6 +6,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -15,6 +18,10 @@
 #include "tensor.h"
 
 namespace tesela {
+
+struct DeviceError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 class Program;
 using TensorId = int;  // position in the program's table; -1 for none
@@ -63,8 +70,44 @@ struct Suppression {
 
 enum class Binary { add, mul };
 
-struct DeviceError : std::runtime_error {
-  using std::runtime_error::runtime_error;
+// A stream of the device as its own runtime and DLPack number it: 1 (or 0) the legacy default, 2 the calling thread's,
+// else an address.
+using StreamHandle = uintptr_t;
+inline constexpr StreamHandle thread_stream = 2;
+
+// One run at a time over memory of a device: the stream it is on, its order after the run before, and a graph that
+// launches all steps at once.
+class DeviceRun {
+ public:
+  using Step = std::function<void(size_t step, void* stream)>;  // launches a step; `stream` is Execution::stream
+  virtual ~DeviceRun() = default;                               // when the last run is done
+
+  // Later work on `stream` comes after the run before. Returns what stands for it in Execution::stream.
+  virtual void* begin(StreamHandle stream) = 0;
+  virtual void end() = 0;
+
+  virtual bool recorded() const = 0;
+  // Captures the steps in a graph, which takes the place of another.
+  virtual void record(size_t steps, const Step& run) = 0;
+  // Launches of this step get the arguments that it has now. False where it launches other kernels than were recorded.
+  virtual bool change(size_t step, const Step& run) = 0;
+  virtual void launch() = 0;
+};
+
+// Memory of a device outside of programs, in the order of streams: what a result lies in. Without bytes it is only the
+// mark of when it was used last.
+class DeviceMemory {
+ public:
+  void* const data;
+  const size_t bytes;
+
+  virtual ~DeviceMemory() = default;                   // released after its last use
+  virtual void used(StreamHandle stream) = 0;          // by the work so far on `stream`
+  virtual bool done() const = 0;                       // whether that work is
+  virtual void before(StreamHandle stream) const = 0;  // later work on `stream` comes after it
+
+ protected:
+  DeviceMemory(void* memory, size_t size) : data(memory), bytes(size) {}
 };
 
 class Backend {
@@ -73,15 +116,23 @@ class Backend {
   virtual const char* name() const = 0;
   virtual bool computes_in(Precision precision) const { return precision == Precision::float32; }
 
-  virtual void* allocate(size_t bytes) const = 0;  // 64-byte aligned; throws std::bad_alloc
+  virtual void* allocate(size_t bytes) const = 0;  // 64-byte aligned; throws std::bad_alloc or DeviceError
   virtual void release(void* memory, size_t bytes) const = 0;
 
-  // Whether the host can use that memory. Where not, a run copies its arrays to the device and back. Copies are in
-  // order with the kernels of `stream` (null: the calling thread's own), and wait() returns when all of it is done.
+  // Whether the host can use that memory. Where not, a run copies the host's arrays to the device and back. Copies are
+  // in order with the kernels of `stream` (Execution::stream; null: the calling thread's own), and wait() returns when
+  // all of it is done.
   virtual bool memory_is_host() const { return true; }
   virtual void upload(void* /*to*/, const void* /*from*/, size_t /*bytes*/, void* /*stream*/) const {}
   virtual void download(void* /*to*/, const void* /*from*/, size_t /*bytes*/, void* /*stream*/) const {}
+  virtual void transfer(void* /*to*/, const void* /*from*/, size_t /*bytes*/, void* /*stream*/) const {}
   virtual void wait(void* /*stream*/) const {}
+  // null where memory is the host's
+  virtual std::unique_ptr<DeviceRun> device_run() const { return nullptr; }
+  virtual std::unique_ptr<DeviceMemory> device_memory(size_t /*bytes*/, StreamHandle) const { return nullptr; }
+  virtual void order(StreamHandle /*later*/, StreamHandle /*earlier*/) const {}  // work so far before what comes
+  // DeviceError where `what` does not lie in this device's memory, all of it.
+  virtual void expect_memory(const void* /*memory*/, size_t /*bytes*/, const std::string& /*what*/) const {}
 
   // Convolution and transposed convolution: y = activation(conv(x) + bias + residual). Parameters are read during the
   // call only. bias may be null, residual -1.

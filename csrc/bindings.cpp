@@ -1,4 +1,4 @@
-// The Python module tesela._core. The only file that knows Python: everything behind it is plain C++.
+// The Python module tesela._core. With dlpack.cpp the only file that knows Python: all behind it is plain C++.
 //
 // Python has checked types and values by the time it calls (ops.py, graph.py); what stands here is the last guard
 // before memory is touched. Long work releases the GIL.
@@ -12,7 +12,9 @@
 #include "cpu/backend.h"
 #ifdef TESELA_HAVE_EMULATOR
 #include "cuda/emulate/faulty.h"
+#include "cuda/emulate/runtime.h"
 #endif
+#include "dlpack.h"
 #include "program.h"
 #include "threads.h"
 
@@ -152,6 +154,30 @@ struct PyProgram {
     program.run(from, to, threads);
   }
 
+  // Addresses on the device, in the place of arrays.
+  void run_on_device(const std::vector<uintptr_t>& in, const std::vector<uintptr_t>& out, StreamHandle stream) {
+    const auto from = addresses<const void*>(inputs, in, "input");
+    const auto to = addresses<void*>(outputs, out, "output");
+    py::gil_scoped_release release;
+    program.run_on_device(from, to, stream);
+  }
+
+  template <class Pointer>
+  std::vector<Pointer> addresses(const std::vector<TensorId>& ids, const std::vector<uintptr_t>& given,
+                                 const char* what) const {
+    if (given.size() != ids.size()) {
+      throw ShapeError(std::string("program: expected ") + std::to_string(ids.size()) + " " + what + " arrays, got " +
+                       std::to_string(given.size()));
+    }
+    std::vector<Pointer> pointers;
+    for (size_t i = 0; i < ids.size(); ++i) {
+      pointers.push_back(reinterpret_cast<void*>(given[i]));
+      backend().expect_memory(pointers.back(), program.spec(ids[i]).bytes(),
+                              std::string(what) + " " + std::to_string(i));
+    }
+    return pointers;
+  }
+
   std::vector<StepReport> profile(const std::vector<py::array>& in, const std::vector<py::array>& out, int threads,
                                   int repeats) {
     const auto from = buffers<const void*>(program, inputs, in, "input", false);
@@ -215,6 +241,8 @@ void define_program(py::module_& m) {
           },
           "outputs"_a, "most_bytes"_a = SIZE_MAX, "kept"_a = std::vector<TensorId>{})
       .def("run", &P::run, "inputs"_a, "outputs"_a, "threads"_a)
+      .def("run_on_device", &P::run_on_device, "inputs"_a, "outputs"_a, "stream"_a,
+           "The same for addresses in the device's memory, on a stream (1: the default one, or its address).")
       .def("profile", &P::profile, "inputs"_a, "outputs"_a, "threads"_a, "repeats"_a)
       .def("seconds", &P::seconds, "inputs"_a, "outputs"_a, "threads"_a, "repeats"_a)
       .def("steps", [](const P& p) { return p.program.steps(); })
@@ -444,6 +472,90 @@ void define_program(py::module_& m) {
       "x"_a, "dims"_a);
 }
 
+void define_device_memory(py::module_& m) {
+  py::class_<DeviceMemory>(m, "DeviceMemory", "Memory of a device, in the order of streams.")
+      .def(py::init([](const std::string& device, size_t bytes, StreamHandle stream) {
+             auto memory = backend_of(device).device_memory(bytes, stream);
+             if (!memory) throw DeviceError("device '" + device + "': its memory is the host's");
+             return memory;
+           }),
+           "device"_a, "bytes"_a, "stream"_a)
+      .def_property_readonly("pointer", [](const DeviceMemory& m) { return reinterpret_cast<uintptr_t>(m.data); })
+      .def("used", &DeviceMemory::used, "stream"_a, "By the work so far on the stream.")
+      .def("done", &DeviceMemory::done, "Whether the work that used it is.")
+      .def("before", &DeviceMemory::before, "stream"_a, "Later work on the stream comes after what has used it.");
+  m.def(
+      "order",
+      [](const std::string& device, StreamHandle later, StreamHandle earlier) {
+        backend_of(device).order(later, earlier);
+      },
+      "device"_a, "later"_a, "earlier"_a, "Work so far on `earlier` is done before what comes on `later`.");
+  m.def(
+      "expect_memory",
+      [](const std::string& device, uintptr_t pointer, size_t bytes, const std::string& what) {
+        backend_of(device).expect_memory(reinterpret_cast<const void*>(pointer), bytes, what);
+      },
+      "device"_a, "pointer"_a, "bytes"_a, "what"_a, "DeviceError where that is not memory of the device.");
+  const auto copy = [](const std::string& device, StreamHandle stream, auto move) {
+    const Backend& backend = backend_of(device);
+    const py::gil_scoped_release release;
+    const auto run = backend.device_run();
+    void* on = run->begin(stream);
+    move(backend, on);
+    backend.wait(on);
+    run->end();
+  };
+  m.def(
+      "upload",
+      [copy](const std::string& device, uintptr_t to, const py::array& from, StreamHandle stream) {
+        const void* data = from.data();
+        const auto bytes = static_cast<size_t>(from.nbytes());
+        copy(device, stream,
+             [&](const Backend& backend, void* on) { backend.upload(reinterpret_cast<void*>(to), data, bytes, on); });
+      },
+      "device"_a, "to"_a, "from"_a, "stream"_a, "Copies a C-contiguous array to an address, and waits.");
+  m.def(
+      "download",
+      [copy](const std::string& device, py::array& to, uintptr_t from, StreamHandle stream) {
+        void* data = to.mutable_data();
+        const auto bytes = static_cast<size_t>(to.nbytes());
+        copy(device, stream, [&](const Backend& backend, void* on) {
+          backend.download(data, reinterpret_cast<const void*>(from), bytes, on);
+        });
+      },
+      "device"_a, "to"_a, "from"_a, "stream"_a, "Copies to a C-contiguous array, and waits.");
+}
+
+#ifdef TESELA_HAVE_EMULATOR
+// What other libraries would do on the emulator, and what it has seen.
+void define_emulator(py::module_& m) {
+  m.def("run_faulty", &emulator::run_faulty, "name"_a, "Runs a kernel with a known fault on the emulator: for tests.");
+  m.def(
+      "emulated_memory",
+      [](size_t bytes, int device) {
+        void* memory = nullptr;
+        emulated::cudaSetDevice(device);
+        emulated::cudaMalloc(&memory, bytes);
+        emulated::cudaSetDevice(0);
+        return reinterpret_cast<uintptr_t>(memory);
+      },
+      "bytes"_a, "device"_a = 0);
+  m.def(
+      "emulated_stream",
+      [](bool blocking) {
+        emulated::cudaStream_t stream = nullptr;
+        emulated::cudaStreamCreateWithFlags(&stream,
+                                            blocking ? emulated::cudaStreamDefault : emulated::cudaStreamNonBlocking);
+        return reinterpret_cast<uintptr_t>(stream);
+      },
+      "blocking"_a = true);
+  m.def("emulated_graphs", [] {
+    const emulated::GraphCounts counts = emulated::graph_counts();
+    return py::dict("captured"_a = counts.captured, "launched"_a = counts.launched, "changed"_a = counts.changed);
+  });
+}
+#endif
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
@@ -451,6 +563,8 @@ PYBIND11_MODULE(_core, m) {
   py::register_exception<DeviceError>(m, "DeviceError", PyExc_RuntimeError);
   define_shapes(m);
   define_program(m);
+  define_device_memory(m);
+  define_dlpack(m);
   m.def(
       "build_info",
       [] {
@@ -466,7 +580,7 @@ PYBIND11_MODULE(_core, m) {
       },
       "What this build contains.");
 #ifdef TESELA_HAVE_EMULATOR
-  m.def("run_faulty", &emulator::run_faulty, "name"_a, "Runs a kernel with a known fault on the emulator: for tests.");
+  define_emulator(m);
 #endif
   m.def("devices", &devices, "Devices that this build can use.");
   m.def("supported_isas", &cpu::supported_isas,

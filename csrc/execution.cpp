@@ -1,4 +1,5 @@
-// Running a program: the memory of each concurrent run, its steps in order, and images apart.
+// Running a program: the memory of each concurrent run, its steps in order, and images apart; on a device with memory
+// of its own, arrays of either side, and the graph that its steps become.
 
 #include <algorithm>
 #include <chrono>
@@ -20,6 +21,10 @@ struct Program::Context {
   std::vector<std::vector<Operand>> inputs, outputs;        // of every step
   std::vector<Operand> given, asked;                        // the program's inputs and outputs
   std::vector<std::vector<std::unique_ptr<Context>>> each;  // of every step: of its program for one image, per worker
+  // On a device with memory of its own:
+  std::unique_ptr<DeviceRun> device;
+  bool warm = false;                                                    // has run before
+  std::vector<std::vector<Operand>> recorded_inputs, recorded_outputs;  // the addresses in the graph
 
   explicit Context(const Program& program)
       : backend(program.backend_),
@@ -28,13 +33,15 @@ struct Program::Context {
         operands(program.tensors_.size()),
         given(program.inputs_.size()),
         asked(program.outputs_.size()),
-        each(program.steps_.size()) {
+        each(program.steps_.size()),
+        device(backend.device_run()) {
     for (const Step& step : program.steps_) {
       inputs.emplace_back(step.inputs.size());
       outputs.emplace_back(step.outputs.size());
     }
   }
   ~Context() {
+    device.reset();
     backend.release(arena, arena_bytes);
     if (scratch) backend.release(scratch, scratch_bytes);
   }
@@ -98,9 +105,10 @@ void Program::release(Context* context) {
   idle_.push_back(context);
 }
 
-void Program::execute(Context& context, Team& team, double* seconds) {
+void Program::execute(Context& context, Team& team, double* seconds, void* stream) {
   using clock = std::chrono::steady_clock;
   Execution execution;
+  execution.stream = stream;
   execution.team = &team;
   execution.scratch = context.scratch;
   execution.scratch_stride = scratch_bytes_;
@@ -117,6 +125,35 @@ void Program::execute(Context& context, Team& team, double* seconds) {
       *seconds++ += std::chrono::duration<double>(clock::now() - start).count();
     }
   }
+}
+
+// The steps one by one the first time, which also loads their kernels; by a graph from the second time on.
+void Program::launch(Context& context, void* stream) {
+  Team none(1);
+  if (!context.warm) {
+    execute(context, none, nullptr, stream);
+    context.warm = true;
+    return;
+  }
+  const auto run = [&](size_t s, void* target) {
+    Execution execution;
+    execution.stream = target;
+    steps_[s].plan->run(context.inputs[s].data(), context.outputs[s].data(), execution);
+  };
+  const auto moved = [](const std::vector<Operand>& now, const std::vector<Operand>& then) {
+    return !std::equal(now.begin(), now.end(), then.begin(),
+                       [](const Operand& a, const Operand& b) { return a.data == b.data; });
+  };
+  bool fits = context.device->recorded();
+  for (size_t s = 0; fits && s < steps_.size(); ++s) {
+    if (moved(context.inputs[s], context.recorded_inputs[s]) ||
+        moved(context.outputs[s], context.recorded_outputs[s])) {
+      fits = context.device->change(s, run);
+    }
+  }
+  if (!fits) context.device->record(steps_.size(), run);
+  context.recorded_inputs = context.inputs, context.recorded_outputs = context.outputs;
+  context.device->launch();
 }
 
 // Every thread takes one image after the other; those left when no full round remains are shared by all.
@@ -137,7 +174,7 @@ void Program::execute_each_image(Context& context, size_t s, Team& team, double*
     of_image(steps_[s].inputs, context.inputs[s], image, own.given);
     of_image(steps_[s].outputs, context.outputs[s], image, own.asked);
     each.bind(own);
-    each.execute(own, by, spent);
+    each.execute(own, by, spent, nullptr);
   };
   const size_t count = each.step_count();
   std::vector<double> spent(seconds ? count * static_cast<size_t>(team.size()) : 0);  // by each worker
@@ -149,9 +186,12 @@ void Program::execute_each_image(Context& context, size_t s, Team& team, double*
   for (int64_t image = apart; image < images; ++image) run(image, 0, team, seconds);
 }
 
-// Resolves the operands of every step, given those of the program.
-void Program::bind(Context& context) const {
-  const bool in_place = backend_.memory_is_host();
+// Resolves the operands of every step, given those of the program. Arrays that the steps cannot use where they lie have
+// a place in the arena.
+void Program::bind(Context& context, bool on_device) const {
+  const auto used = [&](const Operand& array) {
+    return backend_.memory_is_host() || (on_device && reinterpret_cast<uintptr_t>(array.data) % device_alignment == 0);
+  };
   for (size_t id = 0; id < tensors_.size(); ++id) {
     const Tensor& tensor = tensors_[id];
     int64_t elements = 0;
@@ -160,8 +200,12 @@ void Program::bind(Context& context) const {
     const Tensor& storage = tensors_[at];
     char* base = context.arena + storage.arena_offset;
     if (storage.home == Home::constant) base = static_cast<char*>(constants_[storage.index]->data);
-    if (in_place && storage.home == Home::input) base = context.given[storage.index].as<char>();
-    if (in_place && storage.home == Home::output) base = context.asked[storage.index].as<char>();
+    if (storage.home == Home::input && used(context.given[storage.index])) {
+      base = context.given[storage.index].as<char>();
+    }
+    if (storage.home == Home::output && used(context.asked[storage.index])) {
+      base = context.asked[storage.index].as<char>();
+    }
     context.operands[id] = {base + elements * static_cast<int64_t>(bytes_of(tensor.spec.dtype)),
                             tensor.spec.image_stride, tensor.spec.pixel_stride};
   }
@@ -173,13 +217,22 @@ void Program::bind(Context& context) const {
 }
 
 void Program::run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads) {
-  repeat(inputs, outputs, threads, 1, nullptr);
+  repeat({inputs, outputs}, threads, 1, nullptr);
+}
+
+void Program::run_on_device(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
+                            StreamHandle stream) {
+  if (backend_.memory_is_host()) {
+    throw DeviceError(std::string("program: it was planned for device '") + backend_.name() +
+                      "', and its arrays lie on another");
+  }
+  repeat({inputs, outputs, true, stream}, 1, 1, nullptr);
 }
 
 std::vector<StepReport> Program::profile(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
                                          int threads, int repeats) {
   std::vector<double> seconds(step_count(), std::numeric_limits<double>::infinity());
-  repeat(inputs, outputs, threads, repeats, &seconds);
+  repeat({inputs, outputs}, threads, repeats, &seconds);
   std::vector<StepReport> reports = steps();
   for (size_t s = 0; s < reports.size(); ++s) reports[s].seconds = seconds[s];
   return reports;
@@ -188,13 +241,13 @@ std::vector<StepReport> Program::profile(const std::vector<const void*>& inputs,
 double Program::seconds(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads,
                         int repeats) {
   double seconds = 0;
-  repeat(inputs, outputs, threads, repeats, nullptr, &seconds);
+  repeat({inputs, outputs}, threads, repeats, nullptr, &seconds);
   return seconds;
 }
 
 // least: of each step, over the repeats. in_a_row: of a run, when all repeats follow each other without a wait.
-void Program::repeat(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads,
-                     int repeats, std::vector<double>* least, double* in_a_row) {
+void Program::repeat(const Arrays& arrays, int threads, int repeats, std::vector<double>* least, double* in_a_row) {
+  const auto& [inputs, outputs, on_device, handle] = arrays;
   if (!finished_) throw std::logic_error("program: run() before finish()");
   if (inputs.size() != inputs_.size() || outputs.size() != outputs_.size()) {
     throw ShapeError("program: expected " + std::to_string(inputs_.size()) + " inputs and " +
@@ -209,38 +262,68 @@ void Program::repeat(const std::vector<const void*>& inputs, const std::vector<v
   Context& context = *lease.context;
   for (size_t i = 0; i < inputs.size(); ++i) context.given[i] = {const_cast<void*>(inputs[i]), 0};
   for (size_t i = 0; i < outputs.size(); ++i) context.asked[i] = {outputs[i], 0};
-  bind(context);
-  const bool in_place = backend_.memory_is_host();
-  const auto operand = [&](TensorId id) { return context.operands[id].data; };
-  for (size_t i = 0; i < inputs.size() && !in_place; ++i) {
-    backend_.upload(operand(inputs_[i]), inputs[i], spec(inputs_[i]).bytes(), nullptr);
+  bind(context, on_device);
+
+  struct OnStream {
+    DeviceRun* run;
+    void* stream;
+    OnStream(DeviceRun* device, StreamHandle at) : run(device), stream(device ? device->begin(at) : nullptr) {}
+    ~OnStream() {
+      if (run) run->end();
+    }
+  } on{context.device.get(), handle};
+  const auto copied = [&](TensorId id, const void* array) { return context.operands[id].data != array; };
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!copied(inputs_[i], inputs[i])) continue;
+    const auto copy = on_device ? &Backend::transfer : &Backend::upload;
+    (backend_.*copy)(context.operands[inputs_[i]].data, inputs[i], spec(inputs_[i]).bytes(), on.stream);
   }
+  const auto once = [&](double* seconds) {
+    Team team(threads);
+    if (context.device && seconds == nullptr) {
+      launch(context, on.stream);
+    } else {
+      execute(context, team, seconds, on.stream);
+    }
+  };
   using clock = std::chrono::steady_clock;
   auto start = clock::now();
   if (in_a_row) {
-    Team team(threads);
-    execute(context, team, nullptr);
-    backend_.wait(nullptr);
+    for (int i = 0; i < (context.device ? 2 : 1); ++i) once(nullptr);
+    backend_.wait(on.stream);
     start = clock::now();
   }
   for (int i = 0; i < repeats; ++i) {
-    Team team(threads);
     if (least == nullptr) {
-      execute(context, team, nullptr);
+      once(nullptr);
       continue;
     }
     std::vector<double> seconds(least->size());
-    execute(context, team, seconds.data());
+    once(seconds.data());
     for (size_t s = 0; s < seconds.size(); ++s) (*least)[s] = std::min((*least)[s], seconds[s]);
   }
   if (in_a_row) {
-    backend_.wait(nullptr);
+    backend_.wait(on.stream);
     *in_a_row = std::chrono::duration<double>(clock::now() - start).count() / repeats;
   }
-  for (size_t i = 0; i < outputs.size() && !in_place; ++i) {
-    backend_.download(outputs[i], operand(outputs_[i]), spec(outputs_[i]).bytes(), nullptr);
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (!copied(outputs_[i], outputs[i])) continue;
+    const auto copy = on_device ? &Backend::transfer : &Backend::download;
+    (backend_.*copy)(outputs[i], context.operands[outputs_[i]].data, spec(outputs_[i]).bytes(), on.stream);
   }
-  backend_.wait(nullptr);
+  if (!on_device) backend_.wait(on.stream);
+  throw_noted(context, on.stream);
+}
+
+// Waits for the run where a step may have noted an error, and throws the first.
+void Program::throw_noted(Context& context, void* stream) const {
+  Execution execution;
+  execution.stream = stream;
+  for (size_t s = 0; s < steps_.size(); ++s) {
+    if (!steps_[s].plan || !steps_[s].plan->notes_errors()) continue;
+    backend_.wait(stream);
+    steps_[s].plan->throw_noted(context.inputs[s].data(), context.outputs[s].data(), execution);
+  }
 }
 
 }  // namespace tesela

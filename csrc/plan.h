@@ -33,7 +33,7 @@ struct Execution {
   Team* team = nullptr;     // CPU
   char* scratch = nullptr;  // CPU: scratch_stride bytes for each worker, 64-byte aligned
   size_t scratch_stride = 0;
-  void* stream = nullptr;  // CUDA: the caller's stream
+  void* stream = nullptr;  // CUDA: where launches go (cuda/launch.h)
 
   float* scratch_of(int worker) const {
     return reinterpret_cast<float*>(scratch + static_cast<size_t>(worker) * scratch_stride);
@@ -49,6 +49,10 @@ struct Plan {
 
   virtual ~Plan() = default;
   virtual void run(const Operand* inputs, const Operand* outputs, const Execution& execution) const = 0;
+
+  // CUDA: whether the device notes what is wrong with the values, and, when the run is done, the error in its words.
+  virtual bool notes_errors() const { return false; }
+  virtual void throw_noted(const Operand* /*inputs*/, const Operand* /*outputs*/, const Execution&) const {}
 };
 
 }  // namespace tesela

@@ -192,6 +192,10 @@ void Program::place() {
       }
     }
   }
+  for (const Step& step : steps_) {  // what an error is told from when the run is done
+    if (!step.plan || !step.plan->notes_errors()) continue;
+    for (TensorId id : {step.inputs.back(), step.outputs.back()}) last[owner(id)] = static_cast<int>(steps_.size());
+  }
   std::vector<TensorId> order;
   for (TensorId id = 0; id < static_cast<TensorId>(tensors_.size()); ++id) {
     if (tensors_[id].home == Home::arena && tensors_[id].storage == id && last[id] >= 0) order.push_back(id);

@@ -29,6 +29,8 @@ struct StepReport {  // one row of profile()
 class Program {
  public:
   static constexpr size_t alignment = 64;  // bytes, of every tensor in the arena
+  // Arrays of a device that lie at no multiple of this are copied: kernels read 16 bytes at once.
+  static constexpr size_t device_alignment = 16;
 
   // ShapeError where the backend does not compute in that precision.
   Program(const Backend& backend, Accuracy accuracy, Precision precision = Precision::float32);
@@ -70,6 +72,9 @@ class Program {
               const std::vector<TensorId>& kept = {});
   // inputs and outputs: dense plain buffers in the order of input() and finish().
   void run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads);
+  // The same for arrays in the memory of the device, on a stream of the caller's. Returns before the work is done, but
+  // where values may turn out to be wrong (an index, a divisor).
+  void run_on_device(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, StreamHandle stream);
   // Runs `repeats` times and reports the fastest time of each step.
   std::vector<StepReport> profile(const std::vector<const void*>& inputs, const std::vector<void*>& outputs,
                                   int threads, int repeats);
@@ -113,12 +118,19 @@ class Program {
   size_t step_count() const;  // as steps() counts them
   Context* acquire(int threads);
   void release(Context* context);
-  void bind(Context& context) const;
+  void bind(Context& context, bool on_device = false) const;
   // Adds to the seconds of each step, if asked for.
-  void execute(Context& context, Team& team, double* seconds);
+  void execute(Context& context, Team& team, double* seconds, void* stream);
+  void launch(Context& context, void* stream);
+  void throw_noted(Context& context, void* stream) const;
   void execute_each_image(Context& context, size_t step, Team& team, double* seconds);
-  void repeat(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads, int repeats,
-              std::vector<double>* least, double* in_a_row = nullptr);
+  struct Arrays {
+    const std::vector<const void*>& inputs;
+    const std::vector<void*>& outputs;
+    bool on_device = false;
+    StreamHandle stream = thread_stream;
+  };
+  void repeat(const Arrays& arrays, int threads, int repeats, std::vector<double>* least, double* in_a_row = nullptr);
 
   const Backend& backend_;
   const Accuracy accuracy_;

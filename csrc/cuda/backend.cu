@@ -1,7 +1,8 @@
-// The device itself: is there one, its memory, and copies between it and the host.
+// The device itself: is there one, and copies between it and the host.
 
 #include "backend.h"
 #include "device.h"
+#include "stream.h"
 
 namespace tesela::TESELA_DEVICE {
 
@@ -43,33 +44,26 @@ std::string obstacle() { return ""; }
 const char* DeviceBackend::name() const { return "emulator"; }
 #endif
 
-// ----------------------------------------------------------------------------------------------------------- memory
-
-void* DeviceBackend::allocate(size_t bytes) const {
-  void* memory = nullptr;
-  check(cudaMalloc(&memory, bytes), "allocation");
-  return memory;
-}
-
-void DeviceBackend::release(void* memory, size_t) const { cudaFree(memory); }
+// ----------------------------------------------------------------------------------------------------------- copies
 
 void DeviceBackend::upload(void* to, const void* from, size_t bytes, void* stream) const {
+  const DeviceScope scope;
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_of(stream)), "copy to the device");
 }
 
 void DeviceBackend::download(void* to, const void* from, size_t bytes, void* stream) const {
+  const DeviceScope scope;
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_of(stream)), "copy from the device");
 }
 
-void DeviceBackend::wait(void* stream) const { check(cudaStreamSynchronize(stream_of(stream)), "kernel"); }
-
-DeviceBuffer::DeviceBuffer(const void* values, size_t bytes) : bytes_(bytes) {
-  const Backend& device = backend();
-  data_.reset(device.allocate(std::max<size_t>(bytes, 1)));
-  device.upload(data_.get(), values, bytes, nullptr);
-  device.wait(nullptr);
+void DeviceBackend::transfer(void* to, const void* from, size_t bytes, void* stream) const {
+  const DeviceScope scope;
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_of(stream)), "copy on the device");
 }
 
-void DeviceBuffer::Free::operator()(void* memory) const { cudaFree(memory); }
+void DeviceBackend::wait(void* stream) const {
+  const DeviceScope scope;
+  check(cudaStreamSynchronize(stream_of(stream)), "kernel");
+}
 
 }  // namespace tesela::TESELA_DEVICE

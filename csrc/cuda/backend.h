@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -41,13 +42,23 @@ class DeviceBuffer {
   size_t bytes_ = 0;
 };
 
-// A plan that is one callable: run(inputs, outputs, stream) launches the kernels.
-template <class Run>
+struct NoCheck {
+  void operator()(const Operand*, const Operand*, void*) const {}
+};
+
+// A plan of two callables: run(inputs, outputs, stream) launches the kernels, and check, called alike when the run is
+// done, throws if they have noted an error.
+template <class Run, class Check>
 struct LaunchPlan final : Plan {
   Run launches;
-  explicit LaunchPlan(Run run) : launches(std::move(run)) {}
+  Check check;
+  LaunchPlan(Run run, Check noted) : launches(std::move(run)), check(std::move(noted)) {}
   void run(const Operand* inputs, const Operand* outputs, const Execution& execution) const override {
     launches(inputs, outputs, execution.stream);
+  }
+  bool notes_errors() const override { return !std::is_same_v<Check, NoCheck>; }
+  void throw_noted(const Operand* inputs, const Operand* outputs, const Execution& execution) const override {
+    check(inputs, outputs, execution.stream);
   }
 };
 
@@ -59,10 +70,11 @@ inline std::vector<TensorId> all_plain(Program& program, std::vector<TensorId> i
 inline double payload(const TensorSpec& spec) { return static_cast<double>(spec.bytes()); }
 
 // Appends the step. `bytes` of the report are those of inputs, outputs and parameters.
-template <class Run>
+template <class Run, class Check = NoCheck>
 std::vector<TensorId> append(Program& program, const char* algorithm, const std::vector<TensorId>& inputs,
-                             std::vector<TensorSpec> outputs, size_t weight_bytes, double flops, Run run) {
-  auto plan = std::make_unique<LaunchPlan<Run>>(std::move(run));
+                             std::vector<TensorSpec> outputs, size_t weight_bytes, double flops, Run run,
+                             Check check = {}) {
+  auto plan = std::make_unique<LaunchPlan<Run, Check>>(std::move(run), std::move(check));
   plan->algorithm = algorithm;
   plan->flops = flops;
   plan->weight_bytes = weight_bytes;
@@ -81,7 +93,13 @@ class DeviceBackend final : public Backend {
   bool memory_is_host() const override { return false; }
   void upload(void* to, const void* from, size_t bytes, void* stream) const override;
   void download(void* to, const void* from, size_t bytes, void* stream) const override;
+  void transfer(void* to, const void* from, size_t bytes, void* stream) const override;
   void wait(void* stream) const override;
+  // memory.cu, run.cu
+  std::unique_ptr<DeviceRun> device_run() const override;
+  std::unique_ptr<DeviceMemory> device_memory(size_t bytes, StreamHandle stream) const override;
+  void order(StreamHandle later, StreamHandle earlier) const override;
+  void expect_memory(const void* memory, size_t bytes, const std::string& what) const override;
 
   // conv2d.cu
   TensorId conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias, TensorId residual,

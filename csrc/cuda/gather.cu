@@ -1,7 +1,7 @@
 // gather: y[o, i, inner] = x[o, indices[i], inner], negative indices counted from the end.
 //
-// One thread per element of y, which it copies as a word of its size. A bad index is noted, the first of them reported
-// after the step: the run waits for it. Limits: any sizes. Not measured on a GPU yet.
+// One thread per element of y, which it copies as a word of its size. Of bad indices the first is noted (all bits set:
+// none), and reported when the run is done, for which it waits. Limits: any sizes. Not measured on a GPU yet.
 
 #include "../arrays.h"
 #include "backend.h"
@@ -36,21 +36,21 @@ TensorId DeviceBackend::gather(Program& program, TensorId x, TensorId indices, i
   const GatherArgs args{loops.outer * loops.indices * loops.inner, loops.size, loops.indices, loops.inner};
   const size_t bytes = bytes_of(loops.y.dtype);
   auto* kernel = bytes == 1 ? gather_kernel<uint8_t> : bytes == 4 ? gather_kernel<uint32_t> : gather_kernel<uint64_t>;
-  const auto run = [=, this](const Operand* in, const Operand* out, void* stream) {
+  const auto run = [=](const Operand* in, const Operand* out, void* stream) {
     auto* first_bad = out[1].as<unsigned long long>();
-    const auto none = static_cast<unsigned long long>(args.indices);
-    upload(first_bad, &none, sizeof none, stream);
+    clear(first_bad, 0xff, sizeof *first_bad, stream);
     launch(kernel, grid_over(args.elements), stream, args, in[0].data, in[1].indices(), out[0].data, first_bad);
-    unsigned long long bad = none;
-    download(&bad, first_bad, sizeof bad, stream);
+  };
+  const auto noted = [=, this](const Operand* in, const Operand* out, void* stream) {
+    int64_t bad = 0, index = 0;
+    download(&bad, out[1].data, sizeof bad, stream);
     wait(stream);
-    if (bad == none) return;
-    int64_t index = 0;
+    if (bad < 0) return;
     download(&index, in[1].indices() + bad, sizeof index, stream);
     wait(stream);
-    refuse_index(index, static_cast<int64_t>(bad), args.size);
+    refuse_index(index, bad, args.size);
   };
-  return append(program, "gather", {x, indices}, {loops.y, plain_spec({1}, DType::int64)}, 0, 0, run)[0];
+  return append(program, "gather", {x, indices}, {loops.y, plain_spec({1}, DType::int64)}, 0, 0, run, noted)[0];
 }
 
 }  // namespace tesela::TESELA_DEVICE

@@ -6,9 +6,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <new>
 #include <stdexcept>
 #include <string>
+#include <tuple>
+#include <type_traits>
+#include <vector>
 
 #include "../activation.h"
 
@@ -17,12 +19,60 @@ namespace tesela::TESELA_DEVICE {
 // ----------------------------------------------------------------------------------------------------- on the host
 
 inline void check(cudaError_t error, const char* what) {
-  if (error == cudaErrorMemoryAllocation) throw std::bad_alloc();
-  if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(error));
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // so that no later call reports it once more
+  throw std::runtime_error(std::string("CUDA: ") + what + ": " + cudaGetErrorString(error));
 }
 
+#ifdef __CUDACC__
+// The node that was captured last.
+inline cudaError_t last_captured(cudaStream_t stream, cudaGraphNode_t* node) {
+  cudaStreamCaptureStatus status;
+  const cudaGraphNode_t* last = nullptr;
+  size_t count = 0;
+#if CUDART_VERSION >= 13000
+  const cudaGraphEdgeData* edges = nullptr;
+  const cudaError_t error = cudaStreamGetCaptureInfo(stream, &status, nullptr, nullptr, &last, &edges, &count);
+#else
+  const cudaError_t error = cudaStreamGetCaptureInfo_v2(stream, &status, nullptr, nullptr, &last, &count);
+#endif
+  if (error != cudaSuccess) return error;
+  if (status != cudaStreamCaptureStatusActive || count != 1) return cudaErrorInvalidValue;
+  *node = last[0];
+  return cudaSuccess;
+}
+#endif
+
+// Where the launches of a step go (Execution::stream). As a rule to a stream. While a graph is recorded (run.cu) that
+// stream captures, and each node is noted; a step that is changed later gives its nodes new arguments instead.
+struct Target {
+  cudaStream_t stream = nullptr;
+  std::vector<cudaGraphNode_t>* nodes = nullptr;  // of the step; null outside of graphs
+  cudaGraphExec_t changed = nullptr;
+  size_t next = 0;       // node to change
+  bool differs = false;  // the step launches something else than was recorded
+
+  void note() {
+    if (nodes == nullptr) return;
+    nodes->emplace_back();
+    check(last_captured(stream, &nodes->back()), "capture");
+  }
+  // Applies `set` to the next node.
+  template <class Set>
+  void change(const Set& set) {
+    differs = differs || next == nodes->size() || set((*nodes)[next++]) != cudaSuccess;
+  }
+};
+
 // The stream of a run: the caller's, or the calling thread's own.
-inline cudaStream_t stream_of(void* stream) { return stream ? static_cast<cudaStream_t>(stream) : cudaStreamPerThread; }
+inline cudaStream_t stream_of(void* stream) {
+  const auto* target = static_cast<const Target*>(stream);
+  if (target == nullptr) return cudaStreamPerThread;
+  if (target->changed) throw std::logic_error("CUDA: inside a step, only launch() and clear() can be recorded");
+  return target->stream;
+}
+
+inline constexpr int device_ordinal = 0;  // the first GPU that is visible
 
 inline constexpr int block_threads = 256;  // divides what an SM holds, 1024 threads or more, on every architecture
 
@@ -46,12 +96,42 @@ void launch(void (*kernel)(Parameters...), const Grid& grid, void* stream, Argum
         cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(grid.shared_bytes)),
         "shared memory");
   }
+  const dim3 blocks(static_cast<unsigned>(std::min(grid.blocks, most_blocks)));
+  const dim3 threads(static_cast<unsigned>(grid.threads));
+  auto* target = static_cast<Target*>(stream);
+  if (target && target->changed) {
+    std::tuple<std::remove_cv_t<Parameters>...> values(static_cast<Parameters>(arguments)...);
+    std::apply(
+        [&](auto&... value) {
+          void* pointers[] = {&value..., nullptr};
+          const cudaKernelNodeParams to{reinterpret_cast<void*>(kernel),          blocks,   threads,
+                                        static_cast<unsigned>(grid.shared_bytes), pointers, nullptr};
+          target->change(
+              [&](cudaGraphNode_t node) { return cudaGraphExecKernelNodeSetParams(target->changed, node, &to); });
+        },
+        values);
+    return;
+  }
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(static_cast<unsigned>(std::min(grid.blocks, most_blocks)));
-  config.blockDim = dim3(static_cast<unsigned>(grid.threads));
+  config.gridDim = blocks;
+  config.blockDim = threads;
   config.dynamicSmemBytes = grid.shared_bytes;
   config.stream = stream_of(stream);
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "launch");
+  if (target) target->note();
+}
+
+// Sets all bytes to `value`.
+inline void clear(void* memory, int value, size_t bytes, void* stream) {
+  auto* target = static_cast<Target*>(stream);
+  if (target && target->changed) {
+    cudaMemsetParams to{};
+    to.dst = memory, to.value = static_cast<unsigned>(value), to.elementSize = 1, to.width = bytes, to.height = 1;
+    target->change([&](cudaGraphNode_t node) { return cudaGraphExecMemsetNodeSetParams(target->changed, node, &to); });
+    return;
+  }
+  check(cudaMemsetAsync(memory, value, bytes, stream_of(stream)), "clearing");
+  if (target) target->note();
 }
 
 // ------------------------------------------------------------------------------------------------------ in kernels

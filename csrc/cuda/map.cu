@@ -194,19 +194,22 @@ TensorId DeviceBackend::map(Program& program, const std::string& op, const std::
   const size_t count = operands.size();
   std::vector<TensorSpec> outputs{plain_spec(broadcast.dims, y_dtype)};
   if (divides) outputs.push_back(plain_spec({1}, DType::int64));
-  const auto run = [=, this](const Operand* in, const Operand* out, void* stream) {
+  const auto run = [=](const Operand* in, const Operand* out, void* stream) {
     auto* flag = divides ? out[1].as<unsigned long long>() : nullptr;
-    if (divides) check(cudaMemsetAsync(flag, 0, sizeof *flag, stream_of(stream)), "clearing");
+    if (divides) clear(flag, 0, sizeof *flag, stream);
     launch(
         kernel, grid_over(loops.steps), stream, loops, function,
         MapOperands{in[0].data, count > 1 ? in[1].data : nullptr, count > 2 ? in[2].data : nullptr, out[0].data, flag});
-    if (!divides) return;
+  };
+  const auto noted = [=, this](const Operand*, const Operand* out, void* stream) {
     unsigned long long divided_by_zero = 0;
-    download(&divided_by_zero, flag, sizeof divided_by_zero, stream);
+    download(&divided_by_zero, out[1].data, sizeof divided_by_zero, stream);
     wait(stream);
     if (divided_by_zero) throw ShapeError(op + ": an integer was divided by zero");
   };
-  return append(program, "map", operands, std::move(outputs), 0, static_cast<double>(loops.steps), run)[0];
+  const auto flops = static_cast<double>(loops.steps);
+  return divides ? append(program, "map", operands, std::move(outputs), 0, flops, run, noted)[0]
+                 : append(program, "map", operands, std::move(outputs), 0, flops, run)[0];
 }
 
 }  // namespace tesela::TESELA_DEVICE

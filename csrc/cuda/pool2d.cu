@@ -178,22 +178,22 @@ TensorId DeviceBackend::max_unpool2d(Program& program, TensorId x, TensorId indi
   x = program.in_layout(x, Layout::plain);
   const Dims dims = program.spec(x).dims;
   const UnpoolArgs args{dims[0] * dims[1], dims[2] * dims[3], y[2] * y[3]};
-  const auto run = [=, this](const Operand* in, const Operand* out, void* stream) {
+  const auto run = [=](const Operand* in, const Operand* out, void* stream) {
     // int64 tensors in the arena; as positions are not negative, their bits are those of unsigned ones.
     auto* winners = reinterpret_cast<unsigned long long*>(out[1].indices());
     auto* first_bad = reinterpret_cast<unsigned long long*>(out[2].indices());
-    const int64_t none = args.planes * args.x_plane;
-    upload(first_bad, &none, sizeof none, stream);
-    check(cudaMemsetAsync(winners, 0, static_cast<size_t>(args.planes * args.y_plane) * sizeof *winners,
-                          stream_of(stream)),
-          "clearing");
-    launch(max_unpool2d_winner_kernel, grid_over(none), stream, args, in[1].indices(), winners, first_bad);
+    clear(first_bad, 0xff, sizeof *first_bad, stream);
+    clear(winners, 0, static_cast<size_t>(args.planes * args.y_plane) * sizeof *winners, stream);
+    launch(max_unpool2d_winner_kernel, grid_over(args.planes * args.x_plane), stream, args, in[1].indices(), winners,
+           first_bad);
     launch(max_unpool2d_copy_kernel, grid_over(args.planes * args.y_plane), stream, args, in[0].floats(), winners,
            out[0].floats());
-    int64_t bad = none, index = 0;
-    download(&bad, first_bad, sizeof bad, stream);
+  };
+  const auto noted = [=, this](const Operand* in, const Operand* out, void* stream) {
+    int64_t bad = 0, index = 0;
+    download(&bad, out[2].data, sizeof bad, stream);
     wait(stream);
-    if (bad == none) return;
+    if (bad < 0) return;
     download(&index, in[1].indices() + bad, sizeof index, stream);
     wait(stream);
     const int64_t plane = bad / args.x_plane, pixel = bad % args.x_plane;
@@ -203,7 +203,7 @@ TensorId DeviceBackend::max_unpool2d(Program& program, TensorId x, TensorId indi
                      std::to_string(args.y_plane) + " elements");
   };
   return append(program, "scatter", {x, indices},
-                {plain_spec(y), plain_spec(y, DType::int64), plain_spec({1}, DType::int64)}, 0, 0, run)[0];
+                {plain_spec(y), plain_spec(y, DType::int64), plain_spec({1}, DType::int64)}, 0, 0, run, noted)[0];
 }
 
 }  // namespace tesela::TESELA_DEVICE

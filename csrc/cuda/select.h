@@ -20,9 +20,8 @@ struct Product {
 };
 
 inline int device_attribute(cudaDeviceAttr attribute) {
-  int device = 0, value = 0;
-  check(cudaGetDevice(&device), "device");
-  check(cudaDeviceGetAttribute(&value, attribute, device), "device attribute");
+  int value = 0;
+  check(cudaDeviceGetAttribute(&value, attribute, device_ordinal), "device attribute");
   return value;
 }
 

@@ -9,6 +9,7 @@ print(net.summary())
 
 from ._core import DeviceError
 from .compile import CompiledNetwork
+from .device_array import DeviceArray, stream, to_device
 from .graph import Graph
 from .network import Network
 from .ops import *  # noqa: F403
@@ -22,6 +23,7 @@ _LAZY = ("audio", "features", "image", "models", "onnx", "published", "reference
 
 __all__ = [
     "CompiledNetwork",
+    "DeviceArray",
     "DeviceError",
     "Graph",
     "Network",
@@ -30,6 +32,8 @@ __all__ = [
     "num_threads",
     "set_num_threads",
     "show_runtime",
+    "stream",
+    "to_device",
     *_LAZY,
     *_operators,
 ]

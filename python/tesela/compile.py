@@ -11,9 +11,9 @@ import numpy as np
 from . import _core
 from .arguments import integer
 from .batching import images_apart
+from .calls import DeviceCall, HostCall, call_of
 from .graph import Graph, Node
 from .operators import TABLE, Dims
-from .ops import check_array
 from .passes import optimize
 
 _MOST_THREADS = 4096
@@ -119,37 +119,47 @@ class CompiledNetwork:
                 raise type(error)(f"layer {node.name!r}: {error}") from None
             values.update(zip(node.outputs, results, strict=True))
 
-    def _check(self, arrays: Sequence[np.ndarray], out: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def _call(self, arrays: Sequence[Any], out: Any) -> tuple[HostCall | DeviceCall, list[Any], list[Any]]:
+        """The call with its inputs and outputs, all of them checked."""
         if len(arrays) != len(self.input_dims):
             raise ValueError(f"{self.name}: expected {len(self.input_dims)} inputs, got {len(arrays)}")
-        for (name, dims), array in zip(self.input_dims.items(), arrays, strict=True):
-            check_array(self.name, name, array, self._input_dtypes[name])
-            if array.shape != dims:
-                raise ValueError(f"{self.name}: expected {name} of shape {dims}, got {array.shape}")
+        outs = [] if out is None else list(out) if isinstance(out, (tuple, list)) else [out]
+        named = dict(zip(self.input_dims, arrays, strict=True))
+        call = call_of(self.name, named | {f"out[{i}]": array for i, array in enumerate(outs)})
+        if isinstance(call, DeviceCall) and call.device != self.device:
+            raise _core.DeviceError(
+                f"{self.name}: expected NumPy arrays, because the network was compiled for device {self.device!r}, "
+                f"got arrays on device {call.device!r}"
+            )
+        inputs = []
+        for name, dims in self.input_dims.items():
+            inputs.append(call.array(name, named[name], self._input_dtypes[name]))
+            if inputs[-1].shape != dims:
+                raise ValueError(f"{self.name}: expected {name} of shape {dims}, got {inputs[-1].shape}")
         if out is None:
-            return list(arrays), [np.empty(d, t) for d, t in zip(self.output_dims.values(), self._dtypes, strict=True)]
-        outs = list(out) if isinstance(out, (tuple, list)) else [out]
+            results = zip(self.output_dims.values(), self._dtypes, strict=True)
+            return call, inputs, [call.empty(dims, dtype) for dims, dtype in results]
         if len(outs) != len(self.output_dims):
             raise ValueError(f"{self.name}: expected {len(self.output_dims)} arrays in out, got {len(outs)}")
-        taken = list(arrays)
-        for (name, dims), dtype, array in zip(self.output_dims.items(), self._dtypes, outs, strict=True):
-            check_array(self.name, f"out ({name})", array, dtype)
+        outputs = []
+        for (name, dims), dtype, given in zip(self.output_dims.items(), self._dtypes, outs, strict=True):
+            array = call.array(f"out ({name})", given, dtype)
             if array.shape != dims:
                 raise ValueError(f"{self.name}: expected out ({name}) of shape {dims}, got {array.shape}")
-            if not array.flags.writeable:
-                raise ValueError(f"{self.name}: expected out ({name}) to be writable, got a read-only array")
-            if any(np.may_share_memory(array, other) for other in taken):
-                raise ValueError(
-                    f"{self.name}: expected out ({name}) in memory of its own, got memory of an input or another output"
-                )
-            taken.append(array)
-        return list(arrays), outs
+            call.check_out(f"out ({name})", array, [*inputs, *outputs])
+            outputs.append(array)
+        return call, inputs, outputs
 
-    def __call__(self, *arrays: np.ndarray, out: Any = None) -> Any:
-        """Results in the order of `output_dims`: one array, or a tuple of several. `out` takes arrays to write into."""
-        inputs, outputs = self._check(arrays, out)
-        self._program.run(inputs, outputs, self.threads or _core.num_threads())
-        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+    def __call__(self, *arrays: Any, out: Any = None) -> Any:
+        """Results in the order of `output_dims`: one array, or a tuple of several. `out` takes arrays to write into.
+
+        NumPy arrays, or arrays on the device that the network was compiled for (device_array.py): then the call is on
+        the caller's stream and returns `DeviceArray`s before they are computed.
+        """
+        call, inputs, outputs = self._call(arrays, out)
+        call.run(self._program, inputs, outputs, self.threads or _core.num_threads())
+        results = outputs if out is None else out if isinstance(out, (tuple, list)) else [out]
+        return results[0] if len(results) == 1 else tuple(results)
 
     def steps(self) -> list[_core.StepReport]:
         """What the program consists of: layer, operator, algorithm, flops and compulsory bytes of each step."""
@@ -159,16 +169,22 @@ class CompiledNetwork:
         """Bytes: `arena` holds the activations, `scratch` is each thread's, `weights` the packed parameters."""
         return self._program.memory()
 
+    def _host_call(self, arrays: Sequence[Any]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        call, inputs, outputs = self._call(arrays, None)
+        if isinstance(call, DeviceCall):
+            raise TypeError(f"{self.name}: expected NumPy arrays to measure with, got arrays on device {call.device!r}")
+        return inputs, outputs
+
     def profile(self, *arrays: np.ndarray, repeats: int = 10) -> list[_core.StepReport]:
-        """Runs `repeats` times; the steps with the fastest time of each."""
-        inputs, outputs = self._check(arrays, None)
+        """Runs `repeats` times, step by step; the steps with the fastest time of each. NumPy arrays only."""
+        inputs, outputs = self._host_call(arrays)
         return self._program.profile(inputs, outputs, self.threads or _core.num_threads(), max(1, repeats))
 
     def seconds(self, *arrays: np.ndarray, repeats: int = 10) -> float:
         """Seconds of one run, measured over `repeats` in a row after one that is not counted.
 
         Copies of the arrays to a device and back are left out: it is the time that the network takes where its
-        neighbours live on the device too.
+        neighbours live on the device too. NumPy arrays only.
         """
-        inputs, outputs = self._check(arrays, None)
+        inputs, outputs = self._host_call(arrays)
         return self._program.seconds(inputs, outputs, self.threads or _core.num_threads(), repeats)

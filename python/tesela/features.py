@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from .arguments import integer
-from .ops import check_array, gemm
+from .calls import check_array
+from .ops import gemm
 
 METRICS = ("l2", "l1", "cosine")
 BLOCK = 1 << 22  # values of a block of distances, 16 MB

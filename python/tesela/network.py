@@ -10,11 +10,10 @@ import numpy as np
 
 from . import _core, report, weights
 from .arguments import pair
+from .calls import call_of
 from .compile import CompiledNetwork
 from .graph import Graph
 from .operators import Dims
-from .ops import check_array
-from .runtime import current_device
 
 DEVICES = ("cpu", "cuda", "emulator", "auto")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
@@ -54,8 +53,11 @@ class Network:
 
     # ------------------------------------------------------------------------------------------------------- running
 
-    def __call__(self, *arrays: np.ndarray, out: Any = None) -> Any:
-        """Results for the given inputs, (N, C, H, W) float32 each; compiled on first use for their shapes."""
+    def __call__(self, *arrays: Any, out: Any = None) -> Any:
+        """Results for the given inputs, (N, C, H, W) float32 each; compiled on first use for their shapes.
+
+        NumPy arrays, or arrays on a GPU (CuPy, PyTorch, JAX), where the results stay then.
+        """
         return self._compiled_for(arrays, self.graph.outputs)(*arrays, out=out)
 
     def extract(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -133,19 +135,20 @@ class Network:
         if len(arrays) != len(self.graph.inputs):
             raise ValueError(f"{self.graph.name}: expected {len(self.graph.inputs)} inputs, got {len(arrays)}")
         inputs: dict[str, Dims] = {}
+        call = call_of(self.graph.name, dict(zip(self.graph.inputs, arrays, strict=True)))
         for (name, dims), array in zip(self.graph.inputs.items(), arrays, strict=True):
-            check_array(self.graph.name, name, array, self.graph.dtypes[name])
+            shape = call.array(name, array, self.graph.dtypes[name]).shape
             if name in self.graph.whole:
-                if array.shape != dims:
-                    raise ValueError(f"{self.graph.name}: expected {name} of shape {dims}, got {array.shape}")
-            elif array.ndim != len(dims) + 1 or array.shape[1:2] != dims[:1]:
+                if shape != dims:
+                    raise ValueError(f"{self.graph.name}: expected {name} of shape {dims}, got {shape}")
+            elif len(shape) != len(dims) + 1 or shape[1:2] != dims[:1]:
                 expected = ", ".join(["N", *map(str, dims)])
-                raise ValueError(f"{self.graph.name}: expected {name} of shape ({expected}), got {array.shape}")
-            inputs[name] = array.shape
-        key = (tuple(inputs.items()), tuple(outputs), _core.selected_isa(), current_device())
+                raise ValueError(f"{self.graph.name}: expected {name} of shape ({expected}), got {shape}")
+            inputs[name] = shape
+        key = (tuple(inputs.items()), tuple(outputs), _core.selected_isa(), call.device)
         if key not in self._compiled:
             self._compiled[key] = CompiledNetwork(
-                self.graph, self.parameters, inputs, list(outputs), device=current_device()
+                self.graph, self.parameters, inputs, list(outputs), device=call.device
             )
         return self._compiled[key]
 

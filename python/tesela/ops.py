@@ -1,9 +1,10 @@
-"""The functional operators: NumPy arrays in, a new NumPy array out.
+"""The functional operators: NumPy arrays in, a new NumPy array out; or arrays of a GPU in, a `DeviceArray` out.
 
 Names and meanings are those of torch.nn.functional unless a docstring says otherwise. Arrays are float32 and
 C-contiguous, activations (N, C, H, W), convolution weights (OC, C / groups, KH, KW); nothing is cast or copied in
 silence. Each call plans a program of one step and runs it: the same path to the same kernels as a compiled network,
-which should be preferred where the same shapes come again, because it plans and packs weights only once.
+which should be preferred where the same shapes come again, because it plans and packs weights only once (for arrays of
+a GPU, packing brings weights to the host and back).
 
 Common arguments: `stride`, `dilation` and `kernel_size` take an int or (h, w); `padding` an int, (h, w) or
 ((top, bottom), (left, right)); `activation` None, a name ("relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh",
@@ -20,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from . import _core, arguments
+from .calls import call_of
+from .device_array import DeviceArray, is_device_array
 from .operators import FLOAT, TABLE
-from .runtime import current_device
 
 __all__ = [
     "adaptive_avg_pool2d", "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "conv_transpose2d", "dropout", "elu",
@@ -30,32 +32,10 @@ __all__ = [
     "relu6", "sigmoid", "silu", "softmax", "tanh", "upsample",
 ]  # fmt: skip
 
-Array = np.ndarray
+Array = np.ndarray | DeviceArray
 Pair = int | tuple[int, int]
 Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
 Activation = None | str | tuple[str, float]
-
-
-def check_array(op: str, name: str, value: Any, dtype: Any = np.float32) -> Array:
-    """`value` if it is an array that kernels can read as it is."""
-    expected = np.dtype(dtype)
-    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{op}: expected {name} as a NumPy array of {expected}, got {type(value).__name__}")
-    if value.dtype != expected:
-        raise TypeError(
-            f"{op}: expected {name} of dtype {expected}, got {value.dtype} of shape {value.shape}; "
-            f"convert it with .astype(numpy.{expected})"
-        )
-    if value.size == 0:
-        raise ValueError(f"{op}: expected {name} with at least one element, got shape {value.shape}")
-    if not value.flags.c_contiguous:
-        raise ValueError(
-            f"{op}: expected {name} to be C-contiguous, got shape {value.shape} with strides {value.strides}; "
-            "copy it with numpy.ascontiguousarray"
-        )
-    if not value.flags.aligned:
-        raise ValueError(f"{op}: expected {name} aligned to its {expected} elements, got a view in between; copy it")
-    return value
 
 
 def _run(
@@ -64,7 +44,13 @@ def _run(
     """Plans a program of one operator and runs it. An operand that is None is left out."""
     operator = TABLE[name]
     attributes = operator.attributes(**attributes)
-    program = _core.Program(current_device())
+    given = {**tensors, **(parameters or {})}
+    for operand, value in given.items():
+        if value is None and operand in operator.required:
+            raise TypeError(f"{name}: expected {operand} as a NumPy array of float32, got None")
+    listed = {operand for operand in tensors if f"{operand}*" in operator.tensors}
+    call = call_of(name, _flat(given, listed))
+    program = _core.Program(call.device)
     program.set_label(name, name)
     arrays: list[Array] = []
     dims: dict[str, Any] = {}
@@ -72,30 +58,36 @@ def _run(
 
     def declare(label: str, value: Any) -> tuple[int, tuple[int, ...]]:
         accepted = operator.takes.get(label.split("[")[0], FLOAT)
-        array = check_array(name, label, value, accepted[0])
+        array = call.array(label, value, accepted[0])
         arrays.append(array)
         return program.input(array.shape, array.dtype.name), array.shape
 
-    for operand, value in {**tensors, **(parameters or {})}.items():
-        if value is None and operand in operator.required:
-            raise TypeError(f"{name}: expected {operand} as a NumPy array of float32, got None")
     for operand, value in tensors.items():
-        if f"{operand}*" in operator.tensors:
+        if operand in listed:
             declared = [declare(f"{operand}[{i}]", item) for i, item in enumerate(value)]
             operands[operand], dims[operand] = [d[0] for d in declared], [d[1] for d in declared]
         elif value is not None:
             operands[operand], dims[operand] = declare(operand, value)
     for operand, value in (parameters or {}).items():
         if value is not None:
-            operands[operand] = check_array(name, operand, value)
-            dims[operand] = value.shape
+            operands[operand] = call.parameter(operand, value)
+            dims[operand] = operands[operand].shape
 
     operator.dims(attributes, **dims)
     results = operator.lower(program, attributes, **operands)
     program.finish(results)
-    outputs = [np.empty(program.dims(r), program.dtype(r)) for r in results]
-    program.run(arrays, outputs, _core.num_threads())
+    outputs = [call.empty(program.dims(r), program.dtype(r)) for r in results]
+    call.run(program, arrays, outputs, _core.num_threads())
     return outputs
+
+
+def _flat(operands: dict[str, Any], listed: set[str]) -> dict[str, Any]:
+    """Every array by its label; those of a list as label[i]."""
+    flat = {}
+    for operand, value in operands.items():
+        labels = {f"{operand}[{i}]": item for i, item in enumerate(value)} if operand in listed else {operand: value}
+        flat.update(labels)
+    return flat
 
 
 # ------------------------------------------------------------------------------------------------------- convolution
@@ -174,16 +166,18 @@ def gemm(
     a (M, K) or (K, M), b (K, N) or (N, K); c a scalar or an array that broadcasts to (M, N). Returns (M, N).
     """
     if c is not None:
-        check_array("gemm", "a", a)
-        check_array("gemm", "b", b)
+        scalar = not isinstance(c, np.ndarray) and not is_device_array(c)
+        call = call_of("gemm", {"a": a, "b": b, **({} if scalar else {"c": c})})
+        sizes = [call.array(name, operand).shape for name, operand in (("a", a), ("b", b))]
         transposed = (arguments.boolean("gemm", name, t) for name, t in (("trans_a", trans_a), ("trans_b", trans_b)))
-        y = tuple(_core.gemm_dims(np.shape(a), np.shape(b), *transposed))
-        c = check_array("gemm", "c", c) if isinstance(c, np.ndarray) else np.float32(arguments.number("gemm", "c", c))
-        if np.shape(c) not in (y, y[1:], (1, y[1])):
+        y = tuple(_core.gemm_dims(*sizes, *transposed))
+        c = np.float32(arguments.number("gemm", "c", c)) if scalar else call.array("c", c)
+        if c.shape not in (y, y[1:], (1, y[1])):
             try:
-                c = np.ascontiguousarray(np.broadcast_to(c, y))
+                c = np.ascontiguousarray(np.broadcast_to(c if scalar else call.parameter("c", c), y))
             except ValueError:
-                raise ValueError(f"gemm: expected c to broadcast to {y}, got shape {np.shape(c)}") from None
+                raise ValueError(f"gemm: expected c to broadcast to {y}, got shape {c.shape}") from None
+            c = call.from_host(c)
     return _run(
         "gemm",
         {"a": a, "b": b, "c": c},

@@ -1,7 +1,7 @@
 // Stands in for <cuda_runtime.h> when a host compiler builds the .cu files: the kernels then run on the CPU.
 //
 // Threads of a block are fibers of one operating-system thread, switched at barriers and shuffles only, in an order
-// that TESELA_EMULATOR_SEED shuffles. Blocks run one after another; so do launches. What it finds, as
+// that TESELA_EMULATOR_SEED shuffles. Blocks run one after another; so do launches (runtime.h). What it finds, as
 // std::runtime_error:
 //   - a barrier, shuffle or mbarrier at which threads wait for ever
 //   - an asynchronous copy or product that a thread never waits for, that breaks a rule of alignment, or whose
@@ -19,6 +19,11 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <type_traits>
+#include <utility>
+
+#include "runtime.h"
 
 #define __global__
 #define __device__
@@ -30,10 +35,6 @@
 namespace emulated {
 
 // ------------------------------------------------------------------------------------------------- inside a kernel
-
-struct dim3 {
-  unsigned x = 1, y = 1, z = 1;
-};
 
 extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 inline constexpr int warpSize = 32;
@@ -81,28 +82,12 @@ EMULATED_ATOMIC(atomicExch, value)
 
 // ----------------------------------------------------------------------------------------------------- on the host
 
-enum cudaDeviceAttr { cudaDevAttrComputeCapabilityMajor, cudaDevAttrMultiProcessorCount };
-enum cudaError_t { cudaSuccess, cudaErrorMemoryAllocation };
-enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
-enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
-using cudaStream_t = struct Stream*;
-inline constexpr cudaStream_t cudaStreamPerThread = nullptr;
-
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   size_t dynamicSmemBytes = 0;
   cudaStream_t stream = nullptr;
 };
 
-const char* cudaGetErrorString(cudaError_t);
-cudaError_t cudaMalloc(void** memory, size_t bytes);
-cudaError_t cudaFree(void* memory);
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t);
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t);
-cudaError_t cudaGetDevice(int* device);
-cudaError_t cudaDriverGetVersion(int* version);
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device);
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
   return cudaSuccess;
@@ -111,14 +96,30 @@ cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
 // Runs `thread(arguments)` for every thread of every block.
 void run_grid(const cudaLaunchConfig_t& config, void (*thread)(void*), void* arguments);
 
+template <class... Parameters>
+std::function<void()> grid_of(const cudaLaunchConfig_t& config, void (*kernel)(Parameters...),
+                              std::remove_cv_t<Parameters>... arguments) {
+  auto thread = [=]() __attribute__((no_sanitize_thread)) { kernel(arguments...); };
+  return [config, thread]() mutable {
+    run_grid(
+        config, [](void* body) __attribute__((no_sanitize_thread)) { (*static_cast<decltype(thread)*>(body))(); },
+        &thread);
+  };
+}
+
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments... arguments) {
-  auto thread = [&]() __attribute__((no_sanitize_thread)) { kernel(static_cast<Parameters>(arguments)...); };
-  run_grid(
-      *config, [](void* body) __attribute__((no_sanitize_thread)) { (*static_cast<decltype(thread)*>(body))(); },
-      &thread);
-  return cudaSuccess;
+  const auto with = [kernel, other = *config](const dim3& grid, const dim3& block, size_t shared,
+                                              void** values) mutable {
+    other.gridDim = grid, other.blockDim = block, other.dynamicSmemBytes = shared;
+    return [&]<size_t... i>(std::index_sequence<i...>) {
+      return grid_of(other, kernel, *static_cast<std::remove_cv_t<Parameters>*>(values[i])...);
+    }(std::index_sequence_for<Parameters...>());
+  };
+  return enqueue_kernel({reinterpret_cast<const void*>(kernel),
+                         grid_of(*config, kernel, static_cast<std::remove_cv_t<Parameters>>(arguments)...), with},
+                        config->stream);
 }
 
 }  // namespace emulated

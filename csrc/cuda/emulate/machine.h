@@ -128,7 +128,6 @@ void check_access(const void* address, size_t bytes, bool write, bool ordered = 
 void check_bulk_write(const void* address, size_t bytes);
 void check_asynchronous_read(const void* address, size_t bytes);
 bool in_shared_memory(const void* address, size_t bytes);
-bool in_device_memory(const void* address, size_t bytes);
 size_t shared_offset(const void* address);
 
 // --------------------------------------------------------------------------------------- asynchronous things under way

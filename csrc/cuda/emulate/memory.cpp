@@ -1,9 +1,6 @@
-// Device memory, and the checks of every access: is it somewhere that was allocated, and does it race.
+// The checks of every access: is it somewhere that was allocated, and does it race.
 
 #include <algorithm>
-#include <cstdlib>
-#include <cstring>
-#include <mutex>
 
 #include "machine.h"
 
@@ -12,9 +9,6 @@ namespace emulated {
 alignas(1024) char shared_bytes_of_block[most_shared_bytes];
 
 namespace {
-
-std::mutex memory_mutex;
-std::map<uintptr_t, size_t> allocations;  // start -> bytes
 
 bool is_within(const void* address, size_t bytes, const void* start, size_t size) {
   const auto at = reinterpret_cast<uintptr_t>(address), first = reinterpret_cast<uintptr_t>(start);
@@ -81,15 +75,6 @@ Touch touch_now() {
 
 }  // namespace
 
-bool in_device_memory(const void* address, size_t bytes) {
-  const auto at = reinterpret_cast<uintptr_t>(address);
-  const std::lock_guard lock(memory_mutex);
-  auto after = allocations.upper_bound(at);
-  if (after == allocations.begin()) return false;
-  --after;
-  return at + bytes <= after->first + after->second;
-}
-
 bool in_shared_memory(const void* address, size_t bytes) {
   return is_within(address, bytes, shared_bytes_of_block, block->shared_bytes);
 }
@@ -136,53 +121,6 @@ void check_asynchronous_read(const void* address, size_t bytes) {
 
 void* shared_memory() { return shared_bytes_of_block; }
 void check_atomic(const void* address, size_t bytes) { check_access(address, bytes, true, true); }
-
-// ----------------------------------------------------------------------------------------------------- on the host
-
-// TESELA_EMULATOR_CAPABILITY: the major compute capability to stand for, 9 without it.
-cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
-  return cudaSuccess;
-}
-cudaError_t cudaDriverGetVersion(int* version) {
-  *version = 13000;
-  return cudaSuccess;
-}
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
-  const char* capability = std::getenv("TESELA_EMULATOR_CAPABILITY");
-  *value = attribute == cudaDevAttrMultiProcessorCount ? 132 : capability ? std::atoi(capability) : 9;
-  return cudaSuccess;
-}
-
-const char* cudaGetErrorString(cudaError_t error) { return error == cudaSuccess ? "no error" : "out of memory"; }
-
-cudaError_t cudaMalloc(void** memory, size_t bytes) {
-  *memory = nullptr;
-  if (posix_memalign(memory, 256, std::max<size_t>(bytes, 1)) != 0) return cudaErrorMemoryAllocation;
-  std::memset(*memory, 0xff, bytes);  // NaN
-  const std::lock_guard lock(memory_mutex);
-  allocations[reinterpret_cast<uintptr_t>(*memory)] = bytes;
-  return cudaSuccess;
-}
-
-cudaError_t cudaFree(void* memory) {
-  {
-    const std::lock_guard lock(memory_mutex);
-    allocations.erase(reinterpret_cast<uintptr_t>(memory));
-  }
-  std::free(memory);
-  return cudaSuccess;
-}
-
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t) {
-  std::memcpy(to, from, bytes);
-  return cudaSuccess;
-}
-
-cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
-  std::memset(to, value, bytes);
-  return cudaSuccess;
-}
 
 }  // namespace emulated
 

@@ -1,0 +1,45 @@
+// What host code needs around streams: the device made current, streams by their numbers, events.
+
+#pragma once
+
+#include "../backend.h"
+#include "launch.h"
+
+namespace tesela::TESELA_DEVICE {
+
+// tesela's device is the calling thread's current one within this scope; others may have chosen another.
+class DeviceScope {
+ public:
+  DeviceScope() {
+    if (cudaGetDevice(&before_) == cudaSuccess && before_ != device_ordinal) cudaSetDevice(device_ordinal);
+  }
+  ~DeviceScope() {
+    if (before_ != device_ordinal) cudaSetDevice(before_);
+  }
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  int before_ = device_ordinal;
+};
+
+inline cudaStream_t native(StreamHandle handle) {
+  return handle == 0 ? cudaStreamLegacy : reinterpret_cast<cudaStream_t>(handle);
+}
+
+class Event {
+ public:
+  Event() { check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "event"); }
+  ~Event() { cudaEventDestroy(event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+  void record(cudaStream_t stream) { check(cudaEventRecord(event_, stream), "stream"); }
+  cudaError_t before(cudaStream_t stream) const { return cudaStreamWaitEvent(stream, event_, 0); }
+  void wait() const { cudaEventSynchronize(event_); }
+  bool done() const { return cudaEventQuery(event_) == cudaSuccess; }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+}  // namespace tesela::TESELA_DEVICE

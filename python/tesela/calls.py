@@ -1,0 +1,141 @@
+"""One call of an operator or a network: its arrays are all NumPy's, or all on one device, where the result stays."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _core
+from .device_array import DeviceArray, device_of, is_device_array, named_stream, taken
+from .runtime import current_device
+
+# Arrays of others that a run may still read, each with the mark of its end.
+_in_flight: deque[tuple[Any, list[Any]]] = deque()
+
+
+def check_array(op: str, name: str, value: Any, dtype: Any = np.float32) -> np.ndarray:
+    """`value` if it is an array that kernels can read as it is."""
+    expected = np.dtype(dtype)
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{op}: expected {name} as a NumPy array of {expected}, got {type(value).__name__}")
+    _check_dtype(op, name, value, expected)
+    if not value.flags.c_contiguous:
+        raise ValueError(
+            f"{op}: expected {name} to be C-contiguous, got shape {value.shape} with strides {value.strides}; "
+            "copy it with numpy.ascontiguousarray"
+        )
+    if not value.flags.aligned:
+        raise ValueError(f"{op}: expected {name} aligned to its {expected} elements, got a view in between; copy it")
+    return value
+
+
+def _check_dtype(op: str, name: str, value: Any, expected: np.dtype) -> None:
+    if value.dtype != expected:
+        raise TypeError(
+            f"{op}: expected {name} of dtype {expected}, got {value.dtype} of shape {value.shape}; "
+            f"convert it with .astype(numpy.{expected})"
+        )
+    if value.size == 0:
+        raise ValueError(f"{op}: expected {name} with at least one element, got shape {value.shape}")
+
+
+class HostCall:
+    """NumPy in, NumPy out; a device that is not the host gets copies."""
+
+    def __init__(self, op: str):
+        self.op = op
+        self.device = current_device()
+
+    def array(self, name: str, value: Any, dtype: Any = np.float32) -> np.ndarray:
+        return check_array(self.op, name, value, dtype)
+
+    parameter = array
+
+    @staticmethod
+    def from_host(array: np.ndarray) -> np.ndarray:
+        return array
+
+    @staticmethod
+    def empty(dims: Sequence[int], dtype: Any) -> np.ndarray:
+        return np.empty(dims, dtype)
+
+    def check_out(self, name: str, array: np.ndarray, others: Sequence[np.ndarray]) -> None:
+        _check_out(self.op, name, array.flags.writeable, any(np.may_share_memory(array, other) for other in others))
+
+    @staticmethod
+    def run(program: _core.Program, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], threads: int) -> None:
+        program.run(inputs, outputs, threads)
+
+
+class DeviceCall:
+    """Arrays on one device, a stream for all of them, and results on both."""
+
+    def __init__(self, op: str, arrays: Mapping[str, Any], device: str):
+        for name, value in arrays.items():
+            if value is not None and not is_device_array(value):
+                there = next(name for name, value in arrays.items() if is_device_array(value))
+                raise TypeError(
+                    f"{op}: expected all arrays in one place, got {there} on a device and {name} as "
+                    f"{'a NumPy array' if isinstance(value, np.ndarray) else type(value).__name__}"
+                )
+        self.op = op
+        self.device = device
+        self.stream = named_stream(list(arrays.values()))
+        self._others: list[Any] = []
+
+    def array(self, name: str, value: Any, dtype: Any = np.float32) -> DeviceArray:
+        array = taken(self.op, name, value, self.device, self.stream)
+        _check_dtype(self.op, name, array, np.dtype(dtype))
+        if array.pointer % array.dtype.itemsize:
+            raise ValueError(f"{self.op}: expected {name} aligned to its {array.dtype} elements; copy it")
+        if array._memory is None:
+            self._others.append(array)
+        return array
+
+    def parameter(self, name: str, value: Any) -> np.ndarray:
+        """On the host, where parameters are packed."""
+        return self.array(name, value).numpy()
+
+    def from_host(self, array: np.ndarray) -> DeviceArray:
+        made = self.empty(array.shape, array.dtype)
+        _core.upload(self.device, made.pointer, np.ascontiguousarray(array), self.stream)
+        return made
+
+    def empty(self, dims: Sequence[int], dtype: Any) -> DeviceArray:
+        return DeviceArray.empty(self.device, dims, dtype, self.stream)
+
+    def check_out(self, name: str, array: DeviceArray, others: Sequence[DeviceArray]) -> None:
+        shared = any(
+            array.pointer < other.pointer + other.nbytes and other.pointer < array.pointer + array.nbytes
+            for other in others
+        )
+        _check_out(self.op, name, not array._read_only, shared)
+
+    def run(
+        self, program: _core.Program, inputs: Sequence[DeviceArray], outputs: Sequence[DeviceArray], _: int
+    ) -> None:
+        while _in_flight and _in_flight[0][0].done():
+            _in_flight.popleft()
+        program.run_on_device([a.pointer for a in inputs], [a.pointer for a in outputs], self.stream)
+        for array in (*inputs, *outputs):
+            array._used(self.stream)
+        if self._others:
+            mark = _core.DeviceMemory(self.device, 0, self.stream)
+            mark.used(self.stream)
+            _in_flight.append((mark, self._others))
+
+
+def _check_out(op: str, name: str, writable: bool, shared: bool) -> None:
+    if not writable:
+        raise ValueError(f"{op}: expected {name} to be writable, got a read-only array")
+    if shared:
+        raise ValueError(f"{op}: expected {name} in memory of its own, got memory of an input or another output")
+
+
+def call_of(op: str, arrays: Mapping[str, Any]) -> HostCall | DeviceCall:
+    """By where these arrays lie, which have to agree."""
+    device = device_of(list(arrays.values()))
+    return HostCall(op) if device is None else DeviceCall(op, arrays, device)

@@ -1,0 +1,430 @@
+"""Arrays on a device: taken from other libraries and given to them, on their streams. On the emulator, whose memory
+stands for a GPU's, and whose streams do no work before somebody waits."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cases
+import numpy as np
+import pytest
+import tesela as ts
+from tesela import _core, reference
+from tesela.device_array import DeviceArray
+
+pytestmark = pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+
+
+@pytest.fixture(autouse=True)
+def _emulator():
+    """An interface does not name its device; here it is the emulator."""
+    with ts.runtime.default_device("emulator"):
+        yield
+
+
+def integers(rng, shape):
+    return rng.integers(-4, 5, shape).astype(np.float32)
+
+
+class Interface:
+    """As CuPy or Numba give an array: `__cuda_array_interface__`."""
+
+    def __init__(self, x, **entries):
+        self.array = ts.to_device(x, "emulator")
+        self.__cuda_array_interface__ = {
+            "version": 3, "shape": x.shape, "typestr": x.dtype.str, "data": (self.array.pointer, False),
+            "strides": None, "stream": None, **entries,
+        }  # fmt: skip
+
+
+class Tensor:
+    """As PyTorch or JAX give an array: DLPack, by which it learns on which stream it will be read."""
+
+    def __init__(self, x, *, versioned=True, device=(12, 0)):
+        self.array = ts.to_device(x, "emulator")
+        self.versioned, self.device = versioned, device
+        self.streams = []
+
+    def __dlpack_device__(self):
+        return self.device
+
+    def __dlpack__(self, *, stream=None, **keywords):
+        if keywords and not self.versioned:
+            raise TypeError("unexpected keyword")
+        self.streams.append(stream)
+        return self.array.__dlpack__(stream=stream, **keywords)
+
+
+# ------------------------------------------------------------------------------------------------------- taken, given
+
+
+PRODUCERS = {
+    "interface": Interface,
+    "dlpack": Tensor,
+    "dlpack-without-versions": lambda x: Tensor(x, versioned=False),
+    "own": lambda x: ts.to_device(x, "emulator"),
+}
+
+
+@pytest.mark.parametrize("producer", PRODUCERS)
+def test_an_operator_takes_arrays_where_they_lie(producer, rng):
+    x, w, b = integers(rng, (2, 3, 9, 8)), integers(rng, (10, 3, 3, 3)), integers(rng, 10)
+    made = PRODUCERS[producer]
+    y = ts.conv2d(made(x), made(w), made(b), padding=1)
+    assert isinstance(y, DeviceArray) and y.device == "emulator"
+    assert (y.shape, y.dtype, y.ndim, y.size, y.nbytes, len(y)) == ((2, 10, 9, 8), np.float32, 4, 1440, 5760, 2)
+    np.testing.assert_array_equal(y.numpy(), reference.conv2d(x, w, b, padding=1))
+
+
+TABLES = [c for table in vars(cases).values() if isinstance(table, list) for c in table if isinstance(c, cases.Case)]
+
+
+@pytest.mark.parametrize("op", sorted({case.op for case in TABLES}))
+def test_every_operator_takes_arrays_of_a_device(op, rng):
+    case = min((case for case in TABLES if case.op == op), key=lambda case: case.macs)
+    arrays = case.arrays(rng, integers=True)
+    if op == "batch_norm":
+        arrays["running_var"] = np.abs(arrays["running_var"]) + 1
+    there = {name: [Interface(v) for v in a] if isinstance(a, list) else Interface(a) for name, a in arrays.items()}
+    ours, theirs = getattr(ts, op)(**there, **case.arguments), getattr(reference, op)(**arrays, **case.arguments)
+    for y, expected in zip(*(r if isinstance(r, tuple) else (r,) for r in (ours, theirs)), strict=True):
+        np.testing.assert_allclose(y.numpy(), expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("c", [2.0, (1, 3), (5, 1), (5, 3)], ids=str)
+def test_gemm_adds_what_broadcasts(c, rng):
+    a, b = integers(rng, (5, 4)), integers(rng, (4, 3))
+    c = integers(rng, c) if isinstance(c, tuple) else c
+    y = ts.gemm(Interface(a), Interface(b), Interface(c) if isinstance(c, np.ndarray) else c)
+    np.testing.assert_array_equal(y.numpy(), reference.gemm(a, b, c))
+
+
+def test_results_are_taken_again(rng):
+    x = integers(rng, (1, 2, 5, 5))
+    y = ts.relu(ts.add(Interface(x), Interface(x)))
+    np.testing.assert_array_equal(y.numpy(), np.maximum(2 * x, 0))
+    assert "DeviceArray(shape=(1, 2, 5, 5), dtype=float32, device='emulator')" == repr(y)
+    with pytest.raises(TypeError, match=r"call .numpy\(\)"):
+        np.asarray(y)
+
+
+def network():
+    g = ts.Graph("small")
+    x = g.input("x", (3, 4, 6))
+    a = g.conv2d("conv1", x, 4, 3, padding=1)
+    b = g.relu("relu", g.conv2d("conv2", a, 4, 3, padding=1))
+    g.output(g.add("add", a, b))
+    return ts.Network(g)
+
+
+@pytest.mark.parametrize("producer", PRODUCERS)
+def test_a_network_takes_arrays_where_they_lie(producer, rng):
+    net = network()
+    made = PRODUCERS[producer]
+    for _ in range(3):  # one by one, recorded, changed
+        x = rng.standard_normal((2, 3, 4, 6), np.float32)
+        np.testing.assert_allclose(net(made(x)).numpy(), net.reference(x), rtol=1e-4, atol=1e-5)
+    features = net.extract(made(x), ["relu"])["relu"]
+    np.testing.assert_allclose(features.numpy(), net.reference(x, outputs=["relu"]), rtol=1e-4, atol=1e-5)
+
+
+def test_out_is_written_where_it_lies(rng):
+    run = network().compile(batch=1, device="emulator")
+    x = rng.standard_normal((1, 3, 4, 6), np.float32)
+    room = np.zeros((1, 4, 4, 6), np.float32)
+    for out in (Interface(room), ts.to_device(room, "emulator")):
+        assert run(Interface(x), out=out) is out
+        array = out.array if isinstance(out, Interface) else out
+        np.testing.assert_array_equal(array.numpy(), run(x))
+
+
+@pytest.mark.parametrize("offset", [1, 2, 4])
+def test_arrays_at_odd_addresses(offset, rng):
+    x = rng.standard_normal(1 * 3 * 4 * 6 + offset).astype(np.float32)
+    whole = ts.to_device(x, "emulator")
+    view = Interface(np.zeros(1, np.float32), shape=(1, 3, 4, 6), data=(whole.pointer + 4 * offset, False))
+    room = ts.to_device(np.zeros(1 * 4 * 4 * 6 + offset, np.float32), "emulator")
+    out = Interface(np.zeros(1, np.float32), shape=(1, 4, 4, 6), data=(room.pointer + 4 * offset, False))
+    net = network()
+    run = net.compile(device="emulator")
+    for _ in range(3):
+        run(view, out=out)
+    image = np.ascontiguousarray(x[offset:].reshape(1, 3, 4, 6))
+    np.testing.assert_array_equal(room.numpy()[offset:], run(image).ravel())
+    assert not room.numpy()[:offset].any()
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+def test_capsules_are_what_others_read(versioned, rng):
+    torch = pytest.importorskip("torch")
+    x = integers(rng, (2, 3, 4))
+    y = ts.to_device(x, "emulator")  # whose memory the host can read, in truth
+    capsule = _core.export_dlpack(y.pointer, (1, 0), y.shape, (2, 32), y, versioned)
+    np.testing.assert_array_equal(torch.from_dlpack(capsule).numpy(), x)
+    with pytest.raises(BufferError, match="not used yet"):
+        _core.import_dlpack(capsule)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8", "bool", "float64"])
+def test_capsules_of_others_are_read(dtype):
+    torch = pytest.importorskip("torch")
+    x = torch.arange(24).to(getattr(torch, dtype)).reshape(2, 3, 4)[1:]
+    for keywords in ({}, {"max_version": (1, 0)}):
+        tensor = _core.import_dlpack(x.__dlpack__(**keywords))
+        assert (tensor["pointer"], tensor["device"], tensor["shape"]) == (x.data_ptr(), (1, 0), [1, 3, 4])
+        _, bits, lanes = tensor["dtype"]
+        assert (bits, lanes) == (8 * np.dtype(dtype).itemsize, 1)
+
+
+def test_a_copy_on_the_host_through_dlpack(rng):
+    x = integers(rng, (2, 3))
+    y = ts.to_device(x, "emulator")
+    np.testing.assert_array_equal(np.from_dlpack(y, device="cpu"), x)
+    for keywords in ({"dl_device": (2, 0)}, {"copy": True}):
+        with pytest.raises(BufferError, match="where it lies"):
+            y.__dlpack__(**keywords)
+
+
+def test_memory_lives_as_long_as_somebody_holds_it(rng):
+    x = integers(rng, (2, 3))
+    y = ts.to_device(x, "emulator")
+    pointer, capsule = y.pointer, y.__dlpack__()
+    del y
+    _core.expect_memory("emulator", pointer, 24, "x")
+    tensor = _core.import_dlpack(capsule)
+    del capsule
+    _core.expect_memory("emulator", pointer, 24, "x")
+    del tensor
+    ts.to_device(x, "emulator").numpy()  # on the legacy stream, after which the memory was given back
+    with pytest.raises(ts.DeviceError):
+        _core.expect_memory("emulator", pointer, 24, "x")
+
+
+# ------------------------------------------------------------------------------------------------------------ streams
+
+
+def test_a_call_runs_on_the_stream_that_the_array_names(rng):
+    s = _core.emulated_stream(blocking=False)
+    x = Interface(integers(rng, (2, 3)), stream=s)
+    y = ts.relu(x)
+    assert y.__cuda_array_interface__["stream"] == s
+    assert ts.relu(y).__cuda_array_interface__["stream"] == s
+    assert ts.relu(Interface(integers(rng, 3))).__cuda_array_interface__["stream"] == 1
+    t = _core.emulated_stream(blocking=False)
+    with ts.stream(t):
+        assert ts.relu(x).__cuda_array_interface__["stream"] == t
+
+
+def test_dlpack_is_asked_for_the_stream_of_the_call(rng):
+    s = _core.emulated_stream()
+    x = Tensor(integers(rng, (2, 3)))
+    ts.relu(x)
+    with ts.stream(s):
+        ts.relu(x)
+    assert x.streams == [1, s]
+
+
+def test_work_on_other_streams_is_waited_for(rng):
+    """Non-blocking streams know nothing of each other: what is not waited for is not done, and NaN."""
+    x = rng.standard_normal((1, 3, 4, 6), np.float32)
+    net = network()
+    expected = net.reference(x)
+    s, t, u = (_core.emulated_stream(blocking=False) for _ in range(3))
+    for _ in range(3):
+        with ts.stream(s):
+            a = net(ts.relu(Interface(x)))  # queued on s
+        with ts.stream(t):
+            b = ts.add(a, a)  # on t, after a
+            c = net(ts.relu(Interface(x)))  # the arena of the run before is not free before s is done
+        interface = b.__cuda_array_interface__
+        foreign = Interface(x, shape=b.shape, data=interface["data"], stream=t)
+        with ts.stream(u):
+            d = ts.add(foreign, c)
+        expected = net.reference(np.maximum(x, 0))
+        np.testing.assert_allclose(d.numpy(), 3 * expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_consumer_waits_for_the_call(rng):
+    x = integers(rng, (1, 4))
+    s, t = (_core.emulated_stream(blocking=False) for _ in range(2))
+    with ts.stream(s):
+        y = ts.add(Interface(x), Interface(x))
+    tensor = _core.import_dlpack(y.__dlpack__(stream=t))  # t waits for s from here on
+    copy = np.empty_like(x)
+    _core.download("emulator", copy, tensor["pointer"], t)
+    np.testing.assert_array_equal(copy, 2 * x)
+
+
+class Named:
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+
+def test_streams_of_other_libraries():
+    from tesela.device_array import _address
+
+    class Protocol:
+        def __cuda_stream__(self):
+            return 0, 96
+
+    streams = [Named(ptr=96), Named(cuda_stream=96), Named(handle=Named(value=96)), Protocol(), 96]
+    assert [_address(stream) for stream in streams] == [96] * 5
+    assert _address(0) == 1 and _address(Named(handle=Named(value=None))) == 1
+    for wrong in ("stream", -5, True):
+        with pytest.raises(TypeError, match="expected an address or a stream"), ts.stream(wrong):
+            pass
+    with pytest.raises(RuntimeError, match="invalid resource handle"), ts.stream(96):
+        ts.relu(ts.to_device(np.ones(3, np.float32), "emulator"))
+
+
+def test_threads_run_on_their_streams(rng):
+    net = network()
+    run = net.compile(device="emulator")
+    xs = [rng.standard_normal((1, 3, 4, 6), np.float32) for _ in range(8)]
+    expected = [run(x) for x in xs]
+
+    def on_a_stream(x):
+        with ts.runtime.default_device("emulator"), ts.stream(_core.emulated_stream(blocking=False)):
+            return run(Interface(x)).numpy()
+
+    with ThreadPoolExecutor(3) as pool:
+        np.testing.assert_array_equal(list(pool.map(on_a_stream, xs)), expected)
+
+
+# ------------------------------------------------------------------------------------------------------------ refused
+
+
+@pytest.mark.parametrize("make, error, complaint", [
+    (lambda x: Interface(x, typestr="<f2"), TypeError, "relu: expected x of dtype float32, got float16"),
+    (lambda x: Interface(x, strides=(4, 8)), ValueError, r"relu: x: expected a C-contiguous array, got shape \(2, 3\)"),
+    (lambda x: Interface(x, mask=x), TypeError, "relu: x: expected an array without a mask"),
+    (lambda x: Interface(x, shape=(0, 3)), ValueError, "relu: expected x with at least one element"),
+    (lambda x: Interface(x, shape=(2, 300)), ts.DeviceError,
+     "relu: x: expected 2400 bytes in the memory of device 'emulator', GPU 0, got an address that is outside of it"),
+    (lambda x: Interface(x, data=(x.ctypes.data, False)), ts.DeviceError, "is the host's or nobody's"),
+    (lambda x: Interface(x, data=(_core.emulated_memory(4096, 1), False)), ts.DeviceError, "is GPU 1's"),
+    (lambda x: Tensor(x, device=(12, 1)), ts.DeviceError, "got one on DLPack's device 12, GPU 1"),
+    (lambda x: Tensor(x, device=(4, 0)), ts.DeviceError, "got one on DLPack's device 4, GPU 0"),
+    (lambda x: Tensor(x, device=(1, 0)), TypeError, "relu: expected x as a NumPy array of float32, got Tensor"),
+])  # fmt: skip
+def test_what_is_refused(make, error, complaint, rng):
+    x = integers(rng, (2, 3))
+    with pytest.raises(error, match=complaint):
+        ts.relu(make(x))
+
+
+def test_unaligned_elements_are_refused(rng):
+    whole = ts.to_device(np.zeros(64, np.uint8), "emulator")
+    view = Interface(np.zeros(1, np.float32), shape=(2, 3), data=(whole.pointer + 2, False))
+    with pytest.raises(ValueError, match="expected x aligned to its float32 elements"):
+        ts.relu(view)
+
+
+def test_arrays_of_both_sides_are_not_mixed(rng):
+    x, w = integers(rng, (1, 2, 3, 3)), integers(rng, (4, 2, 1, 1))
+    with pytest.raises(TypeError, match=r"conv2d: .* in one place, got x on a device and weight as a NumPy array"):
+        ts.conv2d(Interface(x), w)
+    with pytest.raises(TypeError, match=r"concat: .* got tensors\[1\] on a device and tensors\[0\] as a NumPy array"):
+        ts.concat([x, Interface(x)])
+    run = network().compile(device="emulator")
+    with pytest.raises(TypeError, match=r"small: .* got x on a device and out\[0\] as a NumPy array"):
+        run(Interface(np.zeros((1, 3, 4, 6), np.float32)), out=np.zeros((1, 4, 4, 6), np.float32))
+
+
+def test_outputs_that_cannot_be_written(rng):
+    run = network().compile(device="emulator")
+    x, zeros = Interface(np.zeros((1, 3, 4, 6), np.float32)), np.zeros((1, 4, 4, 6), np.float32)
+    room = ts.to_device(zeros, "emulator")
+    with pytest.raises(ValueError, match="to be writable, got a read-only array"):
+        run(x, out=Interface(zeros, data=(room.pointer, True)))
+    inside = Interface(zeros, shape=(1, 3, 4, 6), data=(room.pointer + 64, False))
+    with pytest.raises(ValueError, match="memory of its own"):
+        run(inside, out=room)
+    with pytest.raises(ValueError, match=r"expected out \(add\) of shape \(1, 4, 4, 6\), got \(1, 4, 4, 5\)"):
+        run(x, out=Interface(zeros[..., :5].copy()))
+
+
+def test_a_network_of_another_device_refuses(rng):
+    x = Interface(np.zeros((1, 3, 4, 6), np.float32))
+    with pytest.raises(ts.DeviceError, match="compiled for device 'cpu', got arrays on device 'emulator'"):
+        network().compile(device="cpu")(x)
+    run = network().compile(device="emulator")
+    for measure in (run.profile, run.seconds):
+        with pytest.raises(TypeError, match="NumPy arrays to measure with"):
+            measure(x)
+
+
+def test_bad_values_on_the_device_are_told(rng):
+    x, at = integers(rng, (1, 1, 2, 2)), np.array([[[[0, 3], [9, 99]]]])
+    with pytest.raises(ValueError, match=r"index 99 at \(n, c, h, w\) = \(0, 0, 1, 1\)"):
+        ts.max_unpool2d(Interface(x), Interface(at), 2)
+
+
+def test_memory_that_is_not_there(rng, monkeypatch):
+    run = network().compile(batch=64, device="emulator")
+    x = Interface(np.zeros((64, 3, 4, 6), np.float32))
+    monkeypatch.setenv("TESELA_EMULATOR_MEMORY", "1000")
+    with pytest.raises(ts.DeviceError, match="is out of memory: 24576 bytes were asked for, 0 of 1000 bytes are free"):
+        run(x)
+    with pytest.raises(ts.DeviceError, match="is out of memory"):
+        ts.to_device(np.zeros(1000, np.float32), "emulator")
+    monkeypatch.delenv("TESELA_EMULATOR_MEMORY")
+    assert run(x).shape == (64, 4, 4, 6)
+
+
+# ------------------------------------------------------------------------------------------------------------- graphs
+
+
+def counted():
+    return np.array([_core.emulated_graphs()[key] for key in ("captured", "launched", "changed")])
+
+
+def test_a_network_is_captured_once(rng):
+    net = network()
+    run = net.compile(device="emulator")
+    x = rng.standard_normal((1, 3, 4, 6), np.float32)
+    expected = run(x)
+    before = counted()
+    for _ in range(4):
+        np.testing.assert_array_equal(run(x), expected)
+    np.testing.assert_array_equal(counted() - before, [1, 4, 0])
+    run.profile(x, repeats=2)
+    np.testing.assert_array_equal(counted() - before, [1, 4, 0])
+
+
+def test_other_addresses_change_the_graph_only_where_they_occur(rng):
+    run = network().compile(device="emulator")
+    xs = [rng.standard_normal((1, 3, 4, 6), np.float32) for _ in range(4)]
+    expected = [run(x) for x in xs]
+    run(xs[0])
+    before = counted()
+    there = [Interface(x) for x in xs]
+    ys = [run(x) for x in there]
+    for y, value in zip(ys, expected, strict=True):
+        np.testing.assert_array_equal(y.numpy(), value)
+    captured, launched, changed = counted() - before
+    assert (captured, launched) == (0, 4) and changed == 8  # the kernels that read x and write y
+    run(there[3], out=ys[3])
+    np.testing.assert_array_equal(counted() - before, [0, 5, 8])
+
+
+def test_a_launch_keeps_the_addresses_it_had(rng):
+    """Changes of the graph are for later launches, even if an earlier one has not begun."""
+    run = network().compile(device="emulator")
+    xs = [rng.standard_normal((1, 3, 4, 6), np.float32) for _ in range(3)]
+    expected = [run(x) for x in xs]
+    with ts.stream(_core.emulated_stream(blocking=False)):
+        ys = [run(Interface(x)) for x in xs]
+        for y, value in zip(ys, expected, strict=True):
+            np.testing.assert_array_equal(y.numpy(), value)
+
+
+def test_notes_of_a_graph_are_read(rng):
+    g = ts.Graph("gather")
+    x, at = g.input("x", (5, 4)), g.input("at", (3,), "int64", batched=False)
+    g.output(g.apply("gather", "y", x, at, axis=1))
+    net = ts.Network(g)
+    run = net.compile(device="emulator")
+    x = rng.standard_normal((1, 5, 4), np.float32)
+    for _ in range(3):
+        np.testing.assert_array_equal(run(x, np.array([0, 4, -1])), x[:, [0, 4, -1]])
+        with pytest.raises(ValueError, match="index 7 at position 1 is outside an axis of 5"):
+            run(x, np.array([1, 7, 9]))
