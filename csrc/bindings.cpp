@@ -264,6 +264,7 @@ void define_program(py::module_& m) {
           throw ShapeError("conv2d: expected residual of shape " + to_string(s.y_dims()) + ", got " +
                            to_string(p.dims(residual)));
         }
+        const py::gil_scoped_release unlocked;  // weights are packed
         return p.backend().conv2d(p.program, x, s, weight.data(), data_or_null(bias), residual,
                                   activation_spec(activation, parameter));
       },
@@ -281,6 +282,7 @@ void define_program(py::module_& m) {
           throw ShapeError("conv_transpose2d: expected residual of shape " + to_string(s.y_dims()) + ", got " +
                            to_string(p.dims(residual)));
         }
+        const py::gil_scoped_release unlocked;  // weights are packed
         return p.backend().conv2d(p.program, x, s, weight.data(), data_or_null(bias), residual,
                                   activation_spec(activation, parameter));
       },
@@ -296,6 +298,7 @@ void define_program(py::module_& m) {
         for (size_t d = 0; d + 1 < y.size(); ++d) rows *= y[d];
         const GemmShape s{rows, weight.shape(0), weight.shape(1)};
         const TensorId flat = p.program.reshaped(x, {s.M, s.K});
+        const py::gil_scoped_release unlocked;
         const TensorId result = p.backend().linear(p.program, flat, s, weight.data(), data_or_null(bias),
                                                    activation_spec(activation, parameter));
         return p.program.reshaped(result, y);
@@ -595,6 +598,8 @@ PYBIND11_MODULE(_core, m) {
       },
       "isa"_a);
   m.def("available_threads", &available_threads, "CPUs this process may use: affinity mask and cgroup quota.");
+  m.def("cgroup_quota", &cgroup_quota, "root"_a, "membership"_a,
+        "CPUs that the files of control groups grant: for tests.");
   m.def("num_threads", &num_threads);
   m.def(
       "set_num_threads",

@@ -78,7 +78,7 @@ Program::~Program() = default;
 Program::Context* Program::acquire(int threads) {
   Context* context = nullptr;
   {
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(fork_mutex());
     if (!idle_.empty()) {
       context = idle_.back();
       idle_.pop_back();
@@ -87,7 +87,7 @@ Program::Context* Program::acquire(int threads) {
   if (context == nullptr) {
     auto created = std::make_unique<Context>(*this);
     context = created.get();
-    std::lock_guard lock(mutex_);
+    std::lock_guard lock(fork_mutex());
     contexts_.push_back(std::move(created));
     idle_.reserve(contexts_.size());
   }
@@ -101,7 +101,7 @@ Program::Context* Program::acquire(int threads) {
 }
 
 void Program::release(Context* context) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(fork_mutex());
   idle_.push_back(context);
 }
 

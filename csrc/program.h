@@ -8,7 +8,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -143,7 +142,6 @@ class Program {
   size_t arena_bytes_ = 0, scratch_bytes_ = 0;
   size_t each_bytes_ = 0;  // per thread, for programs that run for each image
   bool finished_ = false;
-  std::mutex mutex_;
   std::vector<std::unique_ptr<Context>> contexts_;
   std::vector<Context*> idle_;
 };

@@ -5,8 +5,10 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -141,16 +143,8 @@ Shared* shared = nullptr;
 std::atomic<int> requested_threads{0};
 
 Shared& shared_team() {
-  static std::mutex creation;
-  std::lock_guard lock(creation);
-  if (shared == nullptr) {
-    shared = new Shared;
-#if defined(__linux__)
-    static const int registered =
-        pthread_atfork([] { creation.lock(); }, [] { creation.unlock(); }, [] { creation.unlock(), shared = nullptr; });
-    (void)registered;
-#endif
-  }
+  std::lock_guard lock(fork_mutex());
+  if (shared == nullptr) shared = new Shared;
   return *shared;
 }
 
@@ -162,27 +156,72 @@ int positive_env(const char* name) {
   return end != value && threads > 0 && threads < 4096 ? static_cast<int>(threads) : 0;
 }
 
-// CPUs granted by the control group: quota / period of cpu.max (version 2) or cfs_quota_us (version 1); 0 if unlimited.
-int cgroup_quota() {
+// CPUs granted to one control group: quota / period of cpu.max (version 2) or cfs_quota_us (version 1); 0 if unlimited.
+int quota_of(const std::string& group) {
   long quota = -1, period = 0;
-  if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+  if (std::FILE* file = std::fopen((group + "/cpu.max").c_str(), "r")) {
     if (std::fscanf(file, "%ld %ld", &quota, &period) != 2) quota = -1;  // "max 100000"
     std::fclose(file);
   } else {
-    const auto read = [](const char* path, long& value) {
-      if (std::FILE* f = std::fopen(path, "r")) {
+    const auto read = [&](const char* name, long& value) {
+      if (std::FILE* f = std::fopen((group + name).c_str(), "r")) {
         if (std::fscanf(f, "%ld", &value) != 1) value = -1;
         std::fclose(f);
       }
     };
-    read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota);
-    read("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period);
+    read("/cpu.cfs_quota_us", quota);
+    read("/cpu.cfs_period_us", period);
   }
   if (quota <= 0 || period <= 0) return 0;
   return static_cast<int>((quota + period - 1) / period);
 }
 
+// The path of this process's group in a hierarchy: of lines "0::/path" and "4:cpu,cpuacct:/path", version 1's where it
+// is.
+std::string group_of_process(const std::string& membership, bool first_version) {
+  std::string path = "/";
+  if (std::FILE* file = std::fopen(membership.c_str(), "r")) {
+    char line[4096];
+    while (std::fgets(line, sizeof line, file) != nullptr) {
+      const std::string text(line, std::strcspn(line, "\n"));
+      const size_t first = text.find(':'), second = text.find(':', first + 1);
+      if (second == std::string::npos) continue;
+      const std::string controllers = "," + text.substr(first + 1, second - first - 1) + ",";
+      if (first_version ? controllers.find(",cpu,") != std::string::npos : controllers == ",,") {
+        path = text.substr(second + 1);
+      }
+    }
+    std::fclose(file);
+  }
+  return path;
+}
+
 }  // namespace
+
+std::mutex& fork_mutex() {
+  static std::mutex mutex;
+#if defined(__linux__)
+  static const int registered =
+      pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(), shared = nullptr; });
+  (void)registered;
+#endif
+  return mutex;
+}
+
+int cgroup_quota(const std::string& root, const std::string& membership) {
+  int least = 0;
+  for (const bool first_version : {false, true}) {
+    const std::string top = first_version ? root + "/cpu" : root;
+    std::string path = group_of_process(membership, first_version);
+    for (;;) {
+      const int quota = quota_of(top + path);
+      if (quota > 0) least = least > 0 ? std::min(least, quota) : quota;
+      if (path.empty() || path == "/") break;
+      path.erase(path.rfind('/'));
+    }
+  }
+  return least;
+}
 
 Team::Team(int threads) : size_(std::max(threads, 1)), owns_workers_(false) {
   if (size_ > 1) {
@@ -209,7 +248,8 @@ int available_threads() {
 #if defined(__linux__)
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) threads = CPU_COUNT(&set);
-  static const int quota = cgroup_quota();  // read once: it is a file, and this is asked before every run
+  static const int quota = cgroup_quota(
+      "/sys/fs/cgroup", "/proc/self/cgroup");  // read once: it is a file, and this is asked before every run
   if (quota > 0) threads = std::min(threads, quota);
 #endif
   return std::max(threads, 1);

@@ -12,6 +12,8 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
+#include <string>
 
 namespace tesela {
 
@@ -45,6 +47,12 @@ class Team {
   bool owns_workers_;
 };
 
+// Held while a process forks, so that the child never finds it locked by a thread that it does not have: for what a run
+// locks for a moment.
+std::mutex& fork_mutex();
+
+// CPUs granted by the control groups of this process, its own and those around it: the least; 0 if unlimited.
+int cgroup_quota(const std::string& root, const std::string& membership);
 int available_threads();  // CPUs this process may use: affinity mask and cgroup quota
 int num_threads();        // set_num_threads, else TESELA_NUM_THREADS, else OMP_NUM_THREADS, else available
 void set_num_threads(int threads);

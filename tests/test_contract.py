@@ -137,7 +137,23 @@ REFUSED = [
     ("pixel_shuffle", dict(x=X, upscale_factor=3), ValueError, ["pixel_shuffle", "(9)", "4 channels"]),
     ("pixel_shuffle", dict(x=X, upscale_factor=0), ValueError, ["pixel_shuffle", "upscale_factor", "got 0"]),
     ("pixel_shuffle", dict(x=X, upscale_factor=-2), ValueError, ["pixel_shuffle", "upscale_factor", "got -2"]),
+    # what is true or false
+    ("max_pool2d", dict(x=X, kernel_size=2, ceil_mode="no"), TypeError, ["max_pool2d", "ceil_mode as True", "'no'"]),
+    ("max_pool2d", dict(x=X, kernel_size=2, return_indices=1), TypeError, ["max_pool2d", "return_indices", "got 1"]),
+    ("avg_pool2d", dict(x=X, kernel_size=2, ceil_mode=None), TypeError, ["avg_pool2d", "ceil_mode", "None"]),
+    ("avg_pool2d", dict(x=X, kernel_size=2, count_include_pad="no"),
+     TypeError, ["avg_pool2d", "count_include_pad as True or False", "'no'"]),
+    ("gemm", dict(a=zeros(2, 3), b=zeros(3, 4), trans_a="N"), TypeError, ["gemm", "trans_a as True or False", "'N'"]),
+    ("gemm", dict(a=zeros(2, 3), b=zeros(3, 4), c=1.0, trans_b=0), TypeError, ["gemm", "trans_b", "got 0"]),
+    ("upsample", dict(x=X, size=4, mode="bilinear", align_corners="false"),
+     TypeError, ["upsample", "align_corners", "'false'"]),
     # stride, padding, dilation, groups, kernel
+    ("conv2d", dict(x=X, weight=W, padding="same", dilation=2**62), ValueError, ["conv2d", "dilation", "2^62"]),
+    ("conv2d", dict(x=X, weight=W, padding="same", dilation=2**61), ValueError, ["conv2d", "dilation", "2^62"]),
+    ("conv2d", dict(x=X, weight=W, padding="same", dilation=2**60), ValueError, ["conv2d", "at most 2147483648"]),
+    ("conv2d", dict(x=X, weight=W, padding=np.ones(3, int)),
+     ValueError, ["conv2d", "(top, bottom)", "array([1, 1, 1])"]),
+    ("conv2d", dict(x=X, weight=W, padding=np.array(1.5)), TypeError, ["conv2d", "padding as an integer", "1.5"]),
     ("conv2d", dict(x=X, weight=W, stride=0), ValueError, ["conv2d", "stride of at least 1", "(0, 0)"]),
     ("conv2d", dict(x=X, weight=W, stride=(1, -1)), ValueError, ["conv2d", "stride of at least 1", "(1, -1)"]),
     ("conv2d", dict(x=X, weight=W, stride=(1, 2, 3)),
@@ -274,6 +290,15 @@ REFUSED = [
      ValueError, ["max_unpool2d", "overflows 64 bits"]),
     ("pad", dict(x=X, padding=2**31 - 4), ValueError, ["pad", "too large"]),
 ]  # fmt: skip
+
+
+def test_numbers_from_arrays_are_numbers():
+    one, pair, flag = np.array(1), np.array([1, 1]), np.bool_(True)
+    expected = tesela.conv2d(X, W, padding=1, stride=1)
+    for padding in (one, np.int32(1), pair, np.array([[1, 1], [1, 1]]), [one, one]):
+        np.testing.assert_array_equal(tesela.conv2d(X, W, padding=padding, stride=one), expected)
+    y = tesela.max_pool2d(X, one, stride=pair, ceil_mode=flag)
+    np.testing.assert_array_equal(y, tesela.max_pool2d(X, 1, stride=1, ceil_mode=True))
 
 
 @pytest.mark.parametrize("op, operands, kind, words", REFUSED, ids=lambda v: v if isinstance(v, str) else "")

@@ -529,7 +529,22 @@ def test_batch_norm_over_rows_of_linear_is_not_folded():
         g.output(g.batch_norm("bn", x))
         net = ts.Network(g)
         rng = np.random.default_rng(0)
-        for parameter in ("bn.weight", "bn.running_mean"):
-            net.parameters[parameter][:] = rng.standard_normal(4)
+        statistics = {name: rng.standard_normal(4) for name in ("bn.weight", "bn.running_mean")}
+        net.load_state_dict({**net.parameters, **statistics})
         x = rng.standard_normal((2, 4, 8), np.float32)
         np.testing.assert_allclose(net(x), net.reference(x), rtol=0, atol=1e-5)
+
+
+def test_a_network_remembers_the_plans_it_used_last():
+    from tesela.network import MOST_REMEMBERED
+
+    g = ts.Graph("sizes")
+    g.output(g.relu("y", g.input("x", (2, 4, 4))))
+    net = ts.Network(g)
+    for width in range(1, 3 * MOST_REMEMBERED):
+        x = np.full((1, 2, 4, width), -1, np.float32)
+        assert not net(x).any()
+        assert not net(x[..., :1].copy()).any()
+    assert len(net._compiled) == MOST_REMEMBERED
+    widths = {dict(key[0])["x"][-1] for key in net._compiled}
+    assert widths == {1, *range(2 * MOST_REMEMBERED + 1, 3 * MOST_REMEMBERED)}  # the first stays in use

@@ -257,6 +257,25 @@ check()
     python(NETWORK + CHILD + script)
 
 
+@pytest.mark.parametrize("files, membership, cpus", [
+    ({}, "0::/", 0),
+    ({"cpu.max": "max 100000"}, "0::/", 0),
+    ({"cpu.max": "150000 100000"}, "0::/", 2),
+    ({"a/b/cpu.max": "max 100000", "a/cpu.max": "300000 100000", "cpu.max": "800000 100000"}, "0::/a/b", 3),
+    ({"a/b/cpu.max": "100000 100000", "a/cpu.max": "300000 100000"}, "0::/a/b", 1),
+    ({"c/cpu.max": "100000 100000"}, "0::/a/b", 0),
+    ({"cpu/a/cpu.cfs_quota_us": "400000", "cpu/a/cpu.cfs_period_us": "100000"}, "5:memory:/\n4:cpu,cpuacct:/a", 4),
+    ({"cpu/a/cpu.cfs_quota_us": "-1", "cpu/a/cpu.cfs_period_us": "100000"}, "4:cpuacct,cpu:/a", 0),
+    ({"cpu.max": "nonsense"}, "nonsense", 0),
+])  # fmt: skip
+def test_the_quota_of_nested_control_groups(files, membership, cpus, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "membership").write_text(f"1:name=systemd:/elsewhere\n{membership}\n")
+    assert tesela._core.cgroup_quota(str(tmp_path), str(tmp_path / "membership")) == cpus
+
+
 @fork
 def test_a_child_forked_while_another_thread_runs(python):
     """The child inherits a team whose lock may be held by a thread that it does not have."""

@@ -320,3 +320,21 @@ def test_safetensors_package_is_optional(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "safetensors", None)
     with pytest.raises(ImportError, match=r"pip install 'tesela\[safetensors\]'"):
         weights.read(path)
+
+
+def test_parameters_are_not_written_into():
+    """Plans hold copies: an edit in place would change what the reference computes, and nothing else."""
+    g = ts.Graph("net")
+    g.output(g.linear("fc", g.input("x", (4,)), 3))
+    net = ts.Network(g)
+    for of in (net, ts.Network(g, net.state_dict())):
+        with pytest.raises(ValueError, match="read-only"):
+            of.parameters["fc.weight"][0] = 1
+        with pytest.raises(TypeError):
+            of.parameters["fc.weight"] = of.parameters["fc.weight"] * 2
+    x = np.ones((1, 4), np.float32)
+    before = net(x)
+    state = net.state_dict()
+    state["fc.bias"][:] = 1  # a copy, to be edited
+    net.load_state_dict(state)
+    np.testing.assert_allclose(net(x), before + 1, rtol=0, atol=1e-6)  # added before the last rounding, or after it

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,26 @@ from .operators import Dims
 DEVICES = ("cpu", "cuda", "emulator", "auto")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 ACCURACIES = ("strict", "default", "fast")
+MOST_REMEMBERED = 16  # plans of a network, each with packed weights of its own
+
+
+class Remembered(OrderedDict):
+    """The values that were used last, as many as MOST_REMEMBERED."""
+
+    def made(self, key: Any, make: Callable[[], Any]) -> Any:
+        """The value of a key, made where there is none. Threads that ask at once may both make one."""
+        value = self.get(key)
+        if value is None:
+            value = self.setdefault(key, make())
+        with suppress(KeyError):  # another thread may have dropped it, or all
+            self.move_to_end(key)
+            while len(self) > MOST_REMEMBERED:
+                self.popitem(last=False)
+        return value
 
 
 class Network:
-    """A graph with parameters. Calling it compiles for the shapes at hand on first use and remembers.
+    """A graph with parameters. Calling it compiles for the shapes at hand on first use and remembers the last of them.
 
     weights: None for seeded ones (He initialisation, always the same for one seed), a dict of arrays, the path of an
     .npz or .safetensors file with exactly the network's tensors, or a name in published.ENTRIES.
@@ -39,11 +57,14 @@ class Network:
         self.graph = graph
         self._seed = seed
         self._parameters = None if weights_from is None else weights.load(weights_from, graph.parameters, graph.name)
-        self._compiled: dict[Any, CompiledNetwork] = {}
+        self._compiled = Remembered()
 
     @property
     def parameters(self) -> weights.State:
-        """Every tensor by name. Seeded ones are drawn when first asked for: sizes alone cost nothing."""
+        """Every tensor by name, to be read: plans hold copies of their own, and load_state_dict changes them.
+
+        Seeded ones are drawn when first asked for: sizes alone cost nothing.
+        """
         if self._parameters is None:
             self._parameters = weights.seeded(self.graph.parameters, self._seed)
         return self._parameters
@@ -145,12 +166,10 @@ class Network:
                 expected = ", ".join(["N", *map(str, dims)])
                 raise ValueError(f"{self.graph.name}: expected {name} of shape ({expected}), got {shape}")
             inputs[name] = shape
-        key = (tuple(inputs.items()), tuple(outputs), _core.selected_isa(), call.device)
-        if key not in self._compiled:
-            self._compiled[key] = CompiledNetwork(
-                self.graph, self.parameters, inputs, list(outputs), device=call.device
-            )
-        return self._compiled[key]
+        return self._compiled.made(
+            (tuple(inputs.items()), tuple(outputs), _core.selected_isa(), call.device),
+            lambda: CompiledNetwork(self.graph, self.parameters, inputs, list(outputs), device=call.device),
+        )
 
     # ----------------------------------------------------------------------------------------------------- looking at
 

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,17 @@ import numpy as np
 from . import published
 from .graph import Parameter
 
-State = dict[str, np.ndarray]
+State = Mapping[str, np.ndarray]
 
 # PyTorch counts training batches in every batch norm; inference has no use for it.
 _IGNORED_SUFFIX = ".num_batches_tracked"
+
+
+def read_only(state: dict[str, np.ndarray]) -> State:
+    """The tensors of a network, which are not to be written into: its plans hold copies and would not know."""
+    for value in state.values():
+        value.flags.writeable = False
+    return MappingProxyType(state)
 
 
 def seeded(parameters: Mapping[str, Parameter], seed: int = 0) -> State:
@@ -43,7 +51,7 @@ def seeded(parameters: Mapping[str, Parameter], seed: int = 0) -> State:
         else:
             values = np.full(parameter.shape, parameter.kind == "ones", parameter.dtype)
         state[name] = values
-    return state
+    return read_only(state)
 
 
 def load(
@@ -128,7 +136,7 @@ def checked(state: Mapping[str, Any], parameters: Mapping[str, Parameter], netwo
         result[name] = np.array(
             value, parameter.dtype, order="C"
         )  # a copy: what the caller does later changes no network
-    return result
+    return read_only(result)
 
 
 def _listed(names: list[str], most: int = 6) -> str:

@@ -13,14 +13,13 @@ from onnx import numpy_helper
 from .. import _core, weights
 from ..compile import CompiledNetwork
 from ..graph import Graph, Parameter
-from ..network import Network
+from ..network import Network, Remembered
 from ..operators import Dims
 from ..runtime import current_device
 from . import tensors, translate  # noqa: F401  (fills the table of translators)
 from .model import Model
 from .translation import NeedsValue, Translation
 
-MOST_REMEMBERED = 16  # plans
 MOST_VALUES = 4096  # elements of an input whose values are read to plan
 
 
@@ -39,12 +38,12 @@ class OnnxNetwork(Network):
             if name not in model.inputs:
                 raise ValueError(f"{model.name}: unknown input {name!r}; the model has {', '.join(model.inputs)}")
             self._fixed[name] = tuple(int(d) for d in dims)
-        self._parameters = {
-            name: tensors.as_float32(array) for name, array in model.initializers.items() if array.dtype.kind == "f"
-        }
-        self._plans: dict[Any, Translation] = {}
+        self._parameters = weights.read_only(
+            {name: tensors.as_float32(array) for name, array in model.initializers.items() if array.dtype.kind == "f"}
+        )
+        self._plans = Remembered()
         self._by_value = {name for name, given in model.inputs.items() if given.dtype.kind != "f"}
-        self._compiled = {}
+        self._compiled = Remembered()
 
     def __repr__(self) -> str:
         return f"OnnxNetwork({self.model.name!r}, {len(self.model.nodes)} nodes)"
@@ -69,12 +68,11 @@ class OnnxNetwork(Network):
 
     def translation(self, dims: Mapping[str, Dims], values: Mapping[str, np.ndarray]) -> Translation:
         key = (tuple(dims.items()), tuple((name, v.shape, v.tobytes()) for name, v in values.items()))
-        if key not in self._plans:
-            if len(self._plans) >= MOST_REMEMBERED:
-                self._plans.clear()
-            initializers = {**self.model.initializers, **self.parameters}
-            self._plans[key] = Translation(self.model, dims, values, initializers, self.max_bytes)
-        return self._plans[key]
+        return self._plans.made(key, lambda: self._translate(dims, values))
+
+    def _translate(self, dims: Mapping[str, Dims], values: Mapping[str, np.ndarray]) -> Translation:
+        initializers = {**self.model.initializers, **self.parameters}
+        return Translation(self.model, dims, values, initializers, self.max_bytes)
 
     def _bound(self, arrays: Sequence[np.ndarray]) -> tuple[dict[str, Dims], dict[str, np.ndarray], list[np.ndarray]]:
         """(sizes, values that decide the plan, arrays for the program)."""
@@ -157,12 +155,8 @@ class OnnxNetwork(Network):
     def _compiled_translation(self, found: Translation, outputs: Sequence[str] | None) -> CompiledNetwork:
         names = tuple(found.graph.outputs if outputs is None else outputs)
         key = (id(found), names, _core.selected_isa(), current_device())
-        if key not in self._compiled:
-            if len(self._compiled) >= MOST_REMEMBERED:
-                self._compiled.clear()
-            # The translation stays with its plan: its id is the key.
-            self._compiled[key] = (self._plan(found, names, device=current_device()), found)
-        return self._compiled[key][0]
+        # The translation stays with its plan: its id is the key.
+        return self._compiled.made(key, lambda: (self._plan(found, names, device=current_device()), found))[0]
 
     def __call__(self, *arrays: np.ndarray, out: Any = None) -> Any:
         found, rest = self._translated(arrays)

@@ -62,7 +62,7 @@ def element_count(dims: Sequence[int], what: str) -> int:
 
 def as_float32(array: np.ndarray) -> np.ndarray:
     """What float32 does not hold becomes infinite: masks are written as the least double."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return array.astype(np.float32, order="C", copy=False)
 
 
@@ -72,7 +72,7 @@ def converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
         limit = np.iinfo(dtype)
         if not np.all(np.isfinite(array) & (array >= limit.min) & (array < float(limit.max))):
             raise ValueError(f"expected numbers that {dtype} holds")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         return array.astype(dtype)
 
 

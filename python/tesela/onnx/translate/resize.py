@@ -152,7 +152,7 @@ def resize(t: Translation, call: Call, x: Value, *operands: Value | None):
     target = list(x.dims)
     for axis, size in zip(axes, sizes, strict=True):
         target[axis] = size
-    if min(*target, *x.dims, 1) < 1:
+    if min([*target, *x.dims], default=1) < 1:
         raise call.error(f"expected sizes of at least 1, got {tuple(target)} for {x.dims}")
     t.reserve(target, np.float32, call.what, keep=False)
     # A scale that is not exactly size / extent places elements elsewhere.

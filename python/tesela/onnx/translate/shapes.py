@@ -124,6 +124,8 @@ def repeat(t: Translation, call: Call, x: Value, by: Value):
             raise call.error(f"expected {len(x.dims)} repeats, got {counts}")
         dims = tuple(n * c for n, c in zip(x.dims, counts, strict=True))
     t.reserve(dims, x.array.dtype if x.known else np.float32, call.what)
+    if x.known and 0 in dims:  # numpy.tile would repeat the other axes first
+        return t.value(np.empty(dims, x.array.dtype))
     if not x.known:
         return t("expand", x, shape=dims) if call.op_type == "Expand" else t("tile", x, repeats=counts)
     return t.fold(call, lambda v: np.broadcast_to(v, dims) if call.op_type == "Expand" else np.tile(v, counts), x)
