@@ -111,6 +111,16 @@ def test_layers_of_constants():
         assert called(proto, np.zeros((1, 2), np.float32)).shape == (1, 2)
 
 
+def test_a_convolution_of_a_constant_before_batch_norm():
+    """Its image is a parameter too, and stays one when the statistics are folded into the weights."""
+    nodes = [node("Conv", ["c", "w"], ["a"]), node("BatchNormalization", ["a", "s", "s", "s", "s"], ["b"]),
+             node("Add", ["x", "b"])]  # fmt: skip
+    constants = [tensor(np.ones((1, 3, 4, 4)), "c"), tensor(np.ones((2, 3, 3, 3)), "w"), tensor([1, 4], "s")]
+    y = called(model(nodes, x=(1, 2, 2, 2), initializers=constants), np.zeros((1, 2, 2, 2), np.float32))
+    expected = [s * (27 - s) / np.sqrt(s + 1e-5) + s for s in (1, 4)]
+    np.testing.assert_allclose(y, np.broadcast_to(np.reshape(expected, (1, 2, 1, 1)), y.shape), rtol=1e-6)
+
+
 def test_a_step_beyond_the_end():
     proto = model(
         [node("Slice", ["x", "a", "b", "c", "d"])],

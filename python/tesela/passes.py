@@ -100,7 +100,7 @@ def fold_batch_norm(graph: Graph, parameters: Parameters) -> tuple[Graph, Parame
         }
         merged = replace(
             producer,
-            parameters=folded,
+            parameters=producer.parameters | folded,
             outputs=norm.outputs,
             attributes=producer.attributes | {"activation": norm.attributes["activation"]},
         )
