@@ -38,6 +38,16 @@ def test_entries_are_complete(name):
         if entry.transform.crop is not None:
             assert entry.transform(np.zeros((300, 400, 3), np.uint8)).shape == (1, expected, *size)
         assert not any(parameter.startswith(entry.unused) for parameter in net.graph.parameters)
+        assert len(entry.class_names) == net.graph.dims[net.graph.outputs[0]][1]
+    assert all(entry.class_names) and len(entry.class_names) in (10, 21, 1000)
+
+
+def test_class_names_are_in_the_order_of_the_outputs():
+    names = published.ENTRIES["resnet18.tv_in1k"].class_names
+    assert (names[0], names[281], names[999]) == ("tench", "tabby", "toilet tissue")
+    assert published.ENTRIES["fcn_resnet50_coco-1167a1af"].class_names[:2] == ("__background__", "aeroplane")
+    assert published.ENTRIES["resnet20-12fca82f"].class_names[3] == "cat"
+    assert published.ENTRIES["mnist-8"].class_names[7] == "7"
 
 
 @pytest.fixture

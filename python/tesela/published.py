@@ -2,7 +2,7 @@
 
     net = ts.published.load("resnet18.tv_in1k")                # downloaded once, verified, never unpickled
     x = ts.published.ENTRIES["resnet18.tv_in1k"].transform("photo.jpg")
-    print(net(x).argmax())
+    print(ts.published.ENTRIES["resnet18.tv_in1k"].class_names[net(x).argmax()])
     net = ts.models.resnet18(weights="resnet18.tv_in1k")       # the same network
 
 An entry has the name that its publisher gives the file. Nothing of it comes with tesela: pooch downloads it into
@@ -36,6 +36,7 @@ class Published:
     changes: Mapping[str, Any] = field(default_factory=dict)  # to the preset
     options: Mapping[str, Any] = field(default_factory=dict)  # of the network
     unused: tuple[str, ...] = ()  # prefixes of tensors that only training uses
+    classes: str = "imagenet"  # a file in class_names/
 
     @property
     def transform(self) -> Transform:
@@ -43,6 +44,12 @@ class Published:
         from . import image
 
         return replace(getattr(image, self.preset), **self.changes)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the outputs stand for, in their order. ImageNet's and VOC's as torchvision has them (BSD-3-Clause)."""
+        path = Path(__file__).parent / "class_names" / f"{self.classes}.txt"
+        return tuple(path.read_text(encoding="utf-8").splitlines())
 
     @property
     def file(self) -> str:
@@ -68,7 +75,7 @@ def _torchvision(
 def _akamaster(network: str, digits: str, accuracy: str) -> tuple[str, Published]:
     name, page = f"{network}-{digits}", "https://github.com/akamaster/pytorch_resnet_cifar10"
     url = f"{page}/raw/master/pretrained_models/{name}.th"
-    return name, Published(network, url, digits, page, "BSD-2-Clause", accuracy, "CIFAR10")
+    return name, Published(network, url, digits, page, "BSD-2-Clause", accuracy, "CIFAR10", classes="cifar10")
 
 
 def _timm(network: str, tag: str, revision: str, sha256: str, licence: str, accuracy: str) -> tuple[str, Published]:
@@ -114,11 +121,13 @@ ENTRIES: dict[str, Published] = dict(
         _torchvision("squeezenet1_1", "b8a52dc0", "ImageNet top-1 58.178 %", "squeezenet"),
         _torchvision("mobilenet_v2", "b0353104", "ImageNet top-1 71.878 %", "mobilenetv2"),
         _torchvision("fcn_resnet50", "1167a1af", "COCO val 2017 with VOC's classes, mean IoU 60.5 %",
-                     "segmentation/fcn", "fcn_resnet50_coco", preset="SEGMENTATION", unused=("aux_classifier.",)),
+                     "segmentation/fcn", "fcn_resnet50_coco", preset="SEGMENTATION", unused=("aux_classifier.",),
+                     classes="voc"),
         _akamaster("resnet20", "12fca82f", "CIFAR-10 test error 8.27 %"),
         _akamaster("resnet56", "4bfd9763", "CIFAR-10 test error 6.61 %"),
         _onnx("mnist/model/mnist-8", "2f06e72de813a8635c9bc0397ac447a601bdbfa7df4bebc278723b958831c9bf",
-              "MIT", "MNIST top-1 error 1.1 %", preset="GREY", changes={"resize": 28, "crop": 28}),
+              "MIT", "MNIST top-1 error 1.1 %", preset="GREY", changes={"resize": 28, "crop": 28},
+              classes="digits"),
         _onnx("squeezenet/model/squeezenet1.0-8", "3c0bff2f7c984350d3ffa98e0167dc08c15da88f05d0c31989ebeba6fbb5e025",
               "Apache-2.0", "ImageNet top-1 56.85 % (of squeezenet1.0-12)", preset="CAFFE", changes={"crop": 224}),
         _onnx("alexnet/model/bvlcalexnet-12", "6b0da9510f27f234ee96a85dc3809dd210150fdefad87f6850f9788513216945",
