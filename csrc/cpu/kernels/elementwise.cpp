@@ -7,6 +7,7 @@
 // a range of pieces of rows. A piece stays in L1 while an activation other than ReLU goes over it a second time.
 // In a last channel block that is not full the lanes past C are cleared, since f(0) or NaN may have come there.
 // Limits: two plain tensors whose dimensions broadcast by turns leave short rows, each found by its coordinates.
+// Measured: docs/performance.md has them by layer, docs/kernels/memory_bound.md says why.
 
 #include "declarations.h"
 #include "rows.h"

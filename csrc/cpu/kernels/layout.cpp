@@ -7,6 +7,7 @@
 // memory is the limit) are transposed in registers, 16 pixels at a time, so that a cache line of a plain row is used up
 // at once although the 16 rows often share a set of the L1 cache. The last pixels of a strip go one by one.
 // pixel_shuffle: plain tensors, a task is a range of output rows; each interleaves r input rows.
+// Measured: docs/performance.md has them by layer, docs/kernels/memory_bound.md says why.
 
 #include "declarations.h"
 #include "rows.h"

@@ -10,6 +10,7 @@
 // softmax_rows: the reduced dimension is the last; a task is a range of rows. softmax_columns: it is not; a task is a
 // range of strips of at most 256 neighbouring columns. The reduced dimension is swept three times.
 // Limits: softmax_columns is slow where the dimensions after the reduced one hold fewer elements than a vector.
+// Measured: docs/performance.md has them by layer, docs/kernels/memory_bound.md says why.
 
 #include "declarations.h"
 #include "rows.h"

@@ -10,6 +10,7 @@
 // Limits: any sizes; a window that holds only padding gives -inf, or 0 when averaging. A NaN wins.
 //
 // max_pool2d_indices is scalar and works on plain tensors: what reads indices (max_unpool2d) reads them there.
+// Measured: docs/performance.md has them by layer, docs/kernels/memory_bound.md says why.
 
 #include "declarations.h"
 #include "rows.h"
