@@ -186,14 +186,18 @@ def test_published_sizes(name):
 
 
 def test_agrees_with_reference(net):
+    """Where direct sums come near the bound already, the algorithms of "default" keep to what it promises: twice."""
     x = images(net)
     expected = net.reference(x)
-    near(net(x), expected)
-    near(net.compile(image_size=x.shape[2:], accuracy="strict")(x), expected)
+    strict = net.compile(image_size=x.shape[2:], accuracy="strict")(x)
+    near(strict, expected)
+    bound = max(1e-5, 2 * np.abs(strict - expected).max() / np.abs(expected).max())
+    near(net(x), expected, bound)
     if net.graph.name in SMALL:
         for isa, accuracy in itertools.product(ts.show_runtime()["supported_isas"], ACCURACIES):
             with ts.max_isa(isa):
-                near(net.compile(image_size=x.shape[2:], accuracy=accuracy)(x), expected)
+                found = net.compile(image_size=x.shape[2:], accuracy=accuracy)(x)
+                near(found, expected, 1e-5 if accuracy == "strict" else bound)
 
 
 @pytest.mark.parametrize("net", [*SMALL, "alexnet", "resnet50"], indirect=True)
