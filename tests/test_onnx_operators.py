@@ -245,3 +245,82 @@ def test_a_volume_is_refused_by_name():
                       [("y", TensorProto.FLOAT)])  # fmt: skip
         with pytest.raises(ValueError, match=rf"\({op}\): expected a line or a plane"):
             ts.onnx.load(proto.SerializeToString()).compile()
+
+
+# ---------------------------------------------------------------------------------------------------- older and newer
+
+# (the last opset of that form, node); what became an input later is an attribute here, or has another meaning.
+OLDER = [
+    (8, node("Upsample", ["x"], scales=[1.0, 1.0, 2.0, 3.0])),
+    (8, node("Upsample", ["x"], scales=[1.0, 1.0, 2.0, 2.0], mode="linear")),
+    (10, node("Pad", ["x"], pads=[0, 0, 1, 2, 0, 0, 0, 3], mode="constant", value=2.0)),
+    (10, node("Clip", ["x"], min=-0.5, max=0.5)),
+    (9, node("Slice", ["x"], starts=[0, 1], ends=[1, -1], axes=[1, 3])),
+    (9, node("TopK", ["x"], ["y", "i"], k=2, axis=1)),
+    (12, node("Squeeze", ["x"], axes=[0])),
+    (12, node("Unsqueeze", ["x"], axes=[0, 5])),
+    (12, node("Split", ["x"], ["y", "z"], axis=1, split=[2, 1])),
+    (12, node("ReduceSum", ["x"], axes=[2, 3], keepdims=0)),
+    (17, node("ReduceMax", ["x"], axes=[1])),
+    (17, node("ReduceL2", ["x"], axes=[-1])),
+    (12, node("Softmax", ["x"])),
+    (12, node("LogSoftmax", ["x"], axis=2)),
+    (12, node("Hardmax", ["x"], axis=1)),
+    (11, node("Dropout", ["x"], ratio=0.5)),
+    (10, node("AveragePool", ["x"], kernel_shape=[2, 2], auto_pad="SAME_LOWER")),
+    (17, node("Resize", ["x", "", "s"], mode="linear")),
+    (10, node("Resize", ["x", "s"], mode="nearest")),
+    (10, node("Resize", ["x", "s"], mode="linear")),
+    (10, node("DepthToSpace", ["d"], blocksize=2)),
+    (15, node("RoiAlign", ["x", "r", "n"], output_height=2, output_width=2, sampling_ratio=2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("opset, last", OLDER, ids=[f"{n.op_type}-{opset}" for opset, n in OLDER])
+def test_older_forms(opset, last):
+    constants = {"s": tensor([1, 1, 2, 1.5], "s"), "r": tensor([[0, 0, 3, 4], [1, 1, 2, 2]], "r"),
+                 "n": tensor([0, 0], "n", np.int64), "d": tensor(x(1, 8, 2, 3), "d")}  # fmt: skip
+    used = [value for name, value in constants.items() if name in last.input]
+    kinds = {"i": TensorProto.INT64}
+    outputs = [(name, kinds.get(name, TensorProto.FLOAT)) for name in last.output]
+    nodes = [last]
+    if "x" not in last.input:  # a model has to read its input
+        nodes, outputs = [last, node("Relu", ["x"], ["z"])], [*outputs, ("z", TensorProto.FLOAT)]
+    agrees(nodes, {"x": x(1, 3, 4, 5)}, used, outputs, opset=opset)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE, TensorProto.FLOAT])
+@pytest.mark.parametrize("raw", [False, True])
+def test_weights_of_other_widths(kind, raw):
+    """Held as bits one by one or in one piece; each of these values is one of every width."""
+    values = np.array([[1.5, -2.0, 0.15625], [-0.0, 2.0**-14, 96.0]], np.float32)
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    content = values.astype(dtype).tobytes() if raw else values.ravel().tolist()
+    weight = helper.make_tensor("w", kind, values.shape, content, raw=raw)
+    proto = model([node("Gemm", ["x", "w"], transB=1)], {"x": np.eye(3, dtype=np.float32)}, [weight],
+                  [("y", TensorProto.FLOAT)])  # fmt: skip
+    network = ts.onnx.load(proto.SerializeToString())
+    np.testing.assert_array_equal(network.parameters["w"], values)
+    assert network.parameters["w"].dtype == np.float32
+    np.testing.assert_array_equal(network(np.eye(3, dtype=np.float32)), values.T)
+
+
+def test_several_inputs_and_outputs_with_open_sizes():
+    """Names bind sizes together; the batch and the size of images come with the call, or with compile."""
+    nodes = [node("Conv", ["a", "w"], ["c"], pads=[1] * 4), node("Add", ["c", "b"], ["y"]),
+             node("GlobalAveragePool", ["y"], ["z"])]  # fmt: skip
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", channels, "H", "W"])
+             for name, channels in (("a", 3), ("b", 4))]  # fmt: skip
+    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "yz"]
+    graph = helper.make_graph(nodes, "two", given, results, [tensor(x(4, 3, 3, 3), "w")])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    network = ts.onnx.load(proto.SerializeToString())
+    for n, size in ((1, (5, 6)), (3, (5, 6)), (2, (8, 4))):
+        inputs = {"a": x(n, 3, *size), "b": x(n, 4, *size)}
+        compiled = network.compile(batch=n, image_size=size)
+        for results in (network(*inputs.values()), compiled(*inputs.values())):
+            for y, e in zip(results, session.run(None, inputs), strict=True):
+                np.testing.assert_allclose(y, e, rtol=0, atol=1e-5 * np.abs(e).max())
+    with pytest.raises(ValueError, match="expected b of shape"):
+        network(x(1, 3, 5, 6), x(1, 4, 5, 7))
