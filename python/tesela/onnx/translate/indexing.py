@@ -146,6 +146,7 @@ def _placed(t: Translation, call: Call, x: Value, places: np.ndarray, updates: V
 @translates("OneHot")
 def one_hot(t: Translation, call: Call, indices: Value, depth: Value, values: Value):
     """values are (off, on); an index outside is off everywhere."""
+    t.known(call, "the depth", depth)
     count = t.integer(call, "depth", t.as_dtype(depth, "int64"))
     if count < 1 or values.dims != (2,):
         raise call.error(f"expected a depth of at least 1 and two values, got {count} and {values.dims}")
