@@ -115,6 +115,8 @@ class Backend {
   virtual ~Backend() = default;
   virtual const char* name() const = 0;
   virtual bool computes_in(Precision precision) const { return precision == Precision::float32; }
+  virtual const char* precisions() const { return "'float32'"; }  // that it computes in, for errors
+  virtual bool stores_bfloat16_weights() const { return false; }  // and multiplies them in float32
 
   virtual void* allocate(size_t bytes) const = 0;  // 64-byte aligned; throws std::bad_alloc or DeviceError
   virtual void release(void* memory, size_t bytes) const = 0;

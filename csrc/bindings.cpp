@@ -137,13 +137,21 @@ Precision precision_named(const std::string& name) {
   throw ShapeError("precision: expected 'float32', 'tf32', 'bfloat16' or 'float16', got '" + name + "'");
 }
 
+DType weight_storage_named(const std::string& name) {
+  if (name == "float32") return DType::float32;
+  if (name == "bfloat16") return DType::bfloat16;
+  throw ShapeError("weight_storage: expected 'float32' or 'bfloat16', got '" + name + "'");
+}
+
 // A Program and the ids Python has named as its inputs and outputs.
 struct PyProgram {
   Program program;
   std::vector<TensorId> inputs, outputs;
 
-  PyProgram(const std::string& device, const std::string& accuracy, const std::string& precision)
-      : program(backend_of(device), accuracy_named(accuracy), precision_named(precision)) {}
+  PyProgram(const std::string& device, const std::string& accuracy, const std::string& precision,
+            const std::string& weight_storage)
+      : program(backend_of(device), accuracy_named(accuracy), precision_named(precision),
+                weight_storage_named(weight_storage)) {}
   const Backend& backend() const { return program.backend(); }
   const Dims& dims(TensorId id) const { return program.spec(id).dims; }
 
@@ -207,8 +215,8 @@ void define_program(py::module_& m) {
   using P = PyProgram;
   py::class_<P, std::shared_ptr<P>> program(m, "Program", "Planned steps over one block of memory.");
   program
-      .def(py::init<const std::string&, const std::string&, const std::string&>(), "device"_a = "cpu",
-           "accuracy"_a = "strict", "precision"_a = "float32")
+      .def(py::init<const std::string&, const std::string&, const std::string&, const std::string&>(),
+           "device"_a = "cpu", "accuracy"_a = "strict", "precision"_a = "float32", "weight_storage"_a = "float32")
       .def("set_label",
            [](P& p, std::string name, std::string op) { p.program.set_label(std::move(name), std::move(op)); })
       .def("dims", [](const P& p, TensorId id) { return p.dims(id); })
@@ -586,6 +594,8 @@ PYBIND11_MODULE(_core, m) {
   define_emulator(m);
 #endif
   m.def("devices", &devices, "Devices that this build can use.");
+  m.def("has_bfloat16_products", &cpu::has_bfloat16_products,
+        "Whether the instruction set in use, on this machine, multiplies bfloat16.");
   m.def("supported_isas", &cpu::supported_isas,
         "Instruction sets of this machine that tesela has kernels for, narrowest first.");
   m.def("selected_isa", &cpu::selected_isa, "The instruction set that new programs use.");

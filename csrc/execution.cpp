@@ -66,11 +66,15 @@ struct Program::Context {
   }
 };
 
-Program::Program(const Backend& backend, Accuracy accuracy, Precision precision)
-    : backend_(backend), accuracy_(accuracy), precision_(precision) {
+Program::Program(const Backend& backend, Accuracy accuracy, Precision precision, DType weight_storage)
+    : backend_(backend), accuracy_(accuracy), precision_(precision), weight_storage_(weight_storage) {
   if (!backend.computes_in(precision)) {
-    throw ShapeError(std::string("precision: expected 'float32', the only one of device '") + backend.name() +
+    throw ShapeError(std::string("precision: expected ") + backend.precisions() + " for device '" + backend.name() +
                      "', got '" + name_of(precision) + "'");
+  }
+  if (weight_storage != DType::float32 && !backend.stores_bfloat16_weights()) {
+    throw ShapeError(std::string("weight_storage: expected 'float32' for device '") + backend.name() + "', got '" +
+                     name_of(weight_storage) + "'");
   }
 }
 Program::~Program() = default;

@@ -31,13 +31,16 @@ class Program {
   // Arrays of a device that lie at no multiple of this are copied: kernels read 16 bytes at once.
   static constexpr size_t device_alignment = 16;
 
-  // ShapeError where the backend does not compute in that precision.
-  Program(const Backend& backend, Accuracy accuracy, Precision precision = Precision::float32);
+  // weight_storage: float32, or bfloat16 for the weights of fully connected layers, whatever the products are made of.
+  // ShapeError where the backend does not compute in that precision or store weights so.
+  Program(const Backend& backend, Accuracy accuracy, Precision precision = Precision::float32,
+          DType weight_storage = DType::float32);
   ~Program();
 
   const Backend& backend() const { return backend_; }
   Accuracy accuracy() const { return accuracy_; }
   Precision precision() const { return precision_; }
+  DType weight_storage() const { return weight_storage_; }
   const TensorSpec& spec(TensorId id) const { return tensors_.at(static_cast<size_t>(id)).spec; }
 
   TensorId input(Dims dims, DType dtype = DType::float32);
@@ -134,6 +137,7 @@ class Program {
   const Backend& backend_;
   const Accuracy accuracy_;
   const Precision precision_;
+  const DType weight_storage_;
   std::vector<Tensor> tensors_;
   std::vector<Step> steps_;
   std::vector<TensorId> inputs_, outputs_;

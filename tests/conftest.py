@@ -103,9 +103,16 @@ class Fenced:
 class Planned:
     """One operator, planned as the public function plans it, that runs on fenced copies of its operands."""
 
-    def __init__(self, op: str, operands: dict[str, Any], arguments: dict[str, Any], accuracy: str = "strict"):
+    def __init__(
+        self,
+        op: str,
+        operands: dict[str, Any],
+        arguments: dict[str, Any],
+        accuracy: str = "strict",
+        **options: str,
+    ):
         operator = TABLE[op]
-        self.program = _core.Program("cpu", accuracy)
+        self.program = _core.Program("cpu", accuracy, **options)
         self.inputs: list[Fenced] = []
         lowered: dict[str, Any] = {}
         for operand, value in operands.items():

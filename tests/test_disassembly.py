@@ -8,16 +8,23 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parent.parent / "csrc/cpu/kernels/tile.cpp"
+KERNELS = Path(__file__).parent.parent / "csrc/cpu/kernels"
 COMPILER = shutil.which("g++")
 FLAGS = {
     "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"],
 }
-LOOPS = {"avx2": 20, "avx512": 80}  # at least so many loops over products are to be found
+# File and instruction set -> at least so many loops over products are to be found.
+LOOPS = {
+    ("tile", "avx2"): 20,
+    ("tile", "avx512"): 80,
+    ("linear_bfloat16", "avx2"): 10,
+    ("linear_bfloat16", "avx512"): 40,
+    ("products_bfloat16", "avx512"): 40,
+}
 
 pytestmark = pytest.mark.skipif(
-    COMPILER is None or platform.machine() != "x86_64" or not SOURCE.exists(), reason="needs g++ and sources, on x86-64"
+    COMPILER is None or platform.machine() != "x86_64" or not KERNELS.exists(), reason="needs g++ and sources, on x86-64"
 )
 
 
@@ -36,7 +43,7 @@ def hot_loops(assembly: str) -> list[tuple[str, list[str]]]:
     for function, begin, end in loops:
         inside = any(begin < other < last < end for name, other, last in loops if name == function)
         body = lines[begin:end]
-        if not inside and sum("vfmadd" in line for line in body) >= 4:
+        if not inside and sum("vfmadd" in line or "vdpbf16ps" in line for line in body) >= 4:
             bodies.append((function, body))
     return bodies
 
@@ -45,18 +52,19 @@ def spilled(body: list[str]) -> list[str]:
     return [line.strip() for line in body if re.search(r"\(%rsp", line) and re.search(r"%[yz]mm", line)]
 
 
-@pytest.mark.parametrize("target", FLAGS)
-def test_the_register_tile_stays_in_registers(target):
+@pytest.mark.parametrize("source, target", LOOPS)
+def test_the_register_tile_stays_in_registers(source, target):
     command = [COMPILER, "-O3", "-DNDEBUG", "-std=c++20", "-fPIC", f"-DTESELA_ISA={target}", f"-DTESELA_ISA_{target}=1"]
     result = subprocess.run(
-        [*command, *FLAGS[target], "-S", "-o", "-", str(SOURCE)],
+        [*command, *FLAGS[target], "-mavx512bf16"][: None if source == "products_bfloat16" else -1]
+        + ["-S", "-o", "-", str(KERNELS / f"{source}.cpp")],
         capture_output=True,
         text=True,
         check=True,
         timeout=300,
     )
     loops = [(name, body) for name, body in hot_loops(result.stdout) if "run_tile" in name]
-    assert len(loops) >= LOOPS[target]
+    assert len(loops) >= LOOPS[source, target]
     found = {name: lines for name, body in loops if (lines := spilled(body))}
     assert not found
 

@@ -104,6 +104,14 @@ const Kernels& kernels() {
 
 const char* selected_isa() { return kernels().isa; }
 
+bool has_bfloat16_products() {
+#if defined(__x86_64__)
+  return kernels().conv2d_products_bfloat16 != nullptr && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 // ------------------------------------------------------------------------------------------------------- memory
 
 namespace {

@@ -21,6 +21,7 @@ std::vector<std::string> supported_isas();  // those that this machine can run; 
 const char* selected_isa();                 // the widest, unless TESELA_MAX_ISA or set_max_isa() forbids
 void set_max_isa(const std::string& isa);   // "generic" | "avx2" | "avx512"; ShapeError for another name
 const Kernels& kernels();                   // of the selected set
+bool has_bfloat16_products();               // whether the selected set and this machine have them
 
 // ------------------------------------------------------------------------------------------------------- memory
 
@@ -79,6 +80,11 @@ class CpuBackend final : public Backend {
   const char* name() const override { return "cpu"; }
   void* allocate(size_t bytes) const override;
   void release(void* memory, size_t bytes) const override;
+  bool computes_in(Precision precision) const override {
+    return precision == Precision::float32 || (precision == Precision::bfloat16 && has_bfloat16_products());
+  }
+  const char* precisions() const override { return "'float32', or 'bfloat16' where it has AVX512_BF16,"; }
+  bool stores_bfloat16_weights() const override { return true; }
 
   // conv2d.cpp
   TensorId conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias, TensorId residual,

@@ -2,6 +2,8 @@
 
 #include "conv2d.h"
 
+#include "../half.h"
+
 namespace tesela::cpu {
 
 std::vector<Phase> phases_of(const Conv2dShape& s) {
@@ -73,10 +75,24 @@ ContractionArgs conv2d_args(const Conv2dRequest& r, const TensorSpec& x, const T
 
 // ------------------------------------------------------------------------------------------- pointwise and direct
 
-std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
+// One panel of weights in bfloat16 from one in float32: of 32 products of a tap, the first 16 and the last 16 in the
+// low and the high halves of 16 units.
+static void to_pairs(const float* from, float* to, int64_t units) {
+  auto* halves = reinterpret_cast<bfloat16*>(to);
+  for (int64_t unit = 0; unit < units; ++unit, halves += 32) {
+    const float* low = from + (unit / 16 * 32 + unit % 16) * 16;
+    for (int64_t j = 0; j < 16; ++j) {
+      halves[2 * j] = as_stored<bfloat16>(low[j]);
+      halves[2 * j + 1] = as_stored<bfloat16>(low[256 + j]);
+    }
+  }
+}
+
+std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,
+                                  bool bfloat16) {
   const Conv2dShape& s = r.s;
   // Planes of a few pixels give a tile too few rows; packing joins the pixels of several images.
-  const bool pointwise = !s.transposed && s.KH == 1 && s.KW == 1 && s.SH == 1 && s.SW == 1 &&
+  const bool pointwise = !bfloat16 && !s.transposed && s.KH == 1 && s.KW == 1 && s.SH == 1 && s.SW == 1 &&
                          s.PT + s.PB + s.PL + s.PR == 0 && (s.N == 1 || s.OH * s.OW >= 2 * kernels().tile_rows);
   ContractionArgs args = conv2d_args(r, x, y);
   ContractionData data;
@@ -84,7 +100,9 @@ std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, c
   const std::vector<ChannelRun> runs = channel_runs(s);
   size_t floats = 0;
   for (const Phase& phase : phases) {
-    for (const ChannelRun& run : runs) floats += phase.taps.size() * run.ic_blocks * 16 * 16 * run.panels;
+    for (const ChannelRun& run : runs) {
+      floats += phase.taps.size() * (bfloat16 ? ceil_div(run.ic_blocks, 2) : run.ic_blocks) * 16 * 16 * run.panels;
+    }
   }
   data.weights = PackedFloats(floats);
   data.bias = padded_channels(r.bias, s.OC);
@@ -99,8 +117,10 @@ std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, c
       Contraction problem{};
       problem.w = to;
       // A packed slice is whole blocks, lanes without a channel included; read in place, those are left out.
-      const int64_t inputs = pointwise ? std::min(run.ic_blocks * 16, s.IC - run.ic_block * 16) : run.ic_blocks * 16;
-      problem.k = static_cast<int64_t>(phase.taps.size()) * inputs;
+      const int64_t inputs = pointwise  ? std::min(run.ic_blocks * 16, s.IC - run.ic_block * 16)
+                             : bfloat16 ? round_up(run.ic_blocks * 16, 32)
+                                        : run.ic_blocks * 16;
+      problem.k = static_cast<int64_t>(phase.taps.size()) * inputs / (bfloat16 ? 2 : 1);
       problem.panel_stride = problem.k * 16;
       problem.panel = run.panel, problem.panels = run.panels;
       problem.ic_block = run.ic_block, problem.ic_blocks = run.ic_blocks;
@@ -109,7 +129,13 @@ std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, c
       problem.rows_h = phase.rows_h, problem.rows_w = phase.rows_w;
       problem.offset_h = phase.offset_h, problem.offset_w = phase.offset_w;
       for (int64_t panel = run.panel; panel < run.panel + run.panels; ++panel, to += problem.panel_stride) {
-        pack_panel(to, r, phase.taps, run.ic_block * 16, inputs, panel);
+        if (bfloat16) {
+          std::vector<float> wide(static_cast<size_t>(2 * problem.panel_stride));
+          pack_panel(wide.data(), r, phase.taps, run.ic_block * 16, inputs, panel);
+          to_pairs(wide.data(), to, problem.k);
+        } else {
+          pack_panel(to, r, phase.taps, run.ic_block * 16, inputs, panel);
+        }
       }
       const int64_t plane = phase.rows_h * phase.rows_w, rows = s.N * plane;
       const int64_t task_rows = rows_per_task(rows, problem_count, threads);
@@ -123,8 +149,14 @@ std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, c
   }
   // One tile of rows has no use for weights that stay in L1: let it stream them in one pass.
   if (longest <= kernels().tile_rows) args.kc = std::max<int64_t>(round_up(s.IC, 16) * s.KH * s.KW, 16);
-  auto plan = plan_contraction(pointwise ? "pointwise" : "direct", args, std::move(data),
-                               pointwise ? kernels().conv2d_pointwise : kernels().conv2d_direct, has_residual);
+  auto plan = plan_contraction(bfloat16    ? "direct bfloat16"
+                               : pointwise ? "pointwise"
+                                           : "direct",
+                               args, std::move(data),
+                               bfloat16    ? kernels().conv2d_products_bfloat16
+                               : pointwise ? kernels().conv2d_pointwise
+                                           : kernels().conv2d_direct,
+                               has_residual);
   plan->scratch_bytes = contraction_scratch(longest, pointwise ? 0 : args.kc);
   return plan;
 }
@@ -157,14 +189,16 @@ TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, 
   if (has_residual) residual = program.in_layout(residual, Layout::blocked);
   const TensorSpec y = blocked_spec(s.y_dims());
   // Most special first; the last takes every shape.
-  const MinimalFilter* filter = program.accuracy() == Accuracy::strict ? nullptr : minimal_filter(s);
+  const bool bfloat16 = program.precision() == Precision::bfloat16;
+  const MinimalFilter* filter =
+      program.accuracy() == Accuracy::strict ? nullptr : minimal_filter(s, bfloat16 ? 2.0 : 1.0);
   const TensorSpec& from = program.spec(x);
   std::unique_ptr<Plan> plan = is_grouped(s)                      ? plan_grouped(request, from, y, has_residual)
                                : is_product_of_pixels(request, y) ? plan_product_of_pixels(request, from, has_residual)
                                : is_stem(s)                       ? plan_stem(request, from, y, has_residual)
                                : filter                  ? plan_winograd(request, *filter, from, y, has_residual)
                                : is_grouped_by_vector(s) ? plan_grouped(request, from, y, has_residual)
-                                                         : plan_direct(request, from, y, has_residual);
+                                                         : plan_direct(request, from, y, has_residual, bfloat16);
   plan->flops = s.flops();
   plan->bytes = 4.0 * (static_cast<double>(s.N) * s.IC * s.IH * s.IW +
                        static_cast<double>(s.N) * s.OC * s.OH * s.OW * (has_residual ? 2 : 1) +

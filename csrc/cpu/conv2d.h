@@ -30,7 +30,8 @@ struct Phase {
 std::vector<Phase> phases_of(const Conv2dShape& s);
 
 // Any taps, groups and strides; 1x1 kernels of stride 1 read x in place.
-std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual);
+std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,
+                                  bool bfloat16 = false);
 
 // A run of output panels that read the same blocks of input channels: all of them without groups.
 struct ChannelRun {
@@ -62,9 +63,10 @@ bool is_grouped(const Conv2dShape& s);
 bool is_grouped_by_vector(const Conv2dShape& s);
 std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual);
 
-// The F(m, r) that is estimated to be the fastest, or null where direct sums are or none applies.
+// The F(m, r) that is estimated to be the fastest, or null where direct sums are or none applies. direct_rate: products
+// of direct sums in the time of one in float32.
 struct MinimalFilter;
-const MinimalFilter* minimal_filter(const Conv2dShape& s);
+const MinimalFilter* minimal_filter(const Conv2dShape& s, double direct_rate);
 std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, const MinimalFilter& f, const TensorSpec& x,
                                     const TensorSpec& y, bool has_residual);
 

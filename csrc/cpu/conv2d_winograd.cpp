@@ -127,7 +127,7 @@ void transform_filter(const FilterMatrix& G, int matrices, int r, const double (
 
 }  // namespace
 
-const MinimalFilter* minimal_filter(const Conv2dShape& s) {
+const MinimalFilter* minimal_filter(const Conv2dShape& s, double direct_rate) {
   const int64_t r = taps_of(s), stride = s.transposed ? 1 : s.SH;
   if (s.IC / s.G < 16 || (s.G > 1 && s.OC / s.G < 16)) return nullptr;
   const auto step_h = static_cast<double>(step_of(s.SH, s.DH, s.transposed));
@@ -135,7 +135,8 @@ const MinimalFilter* minimal_filter(const Conv2dShape& s) {
   const double rows_h = std::ceil(s.OH / step_h), rows_w = std::ceil(s.OW / step_w);
   const double grids = s.transposed ? 1 : std::min<double>(step_h, s.OH) * std::min<double>(step_w, s.OW);
   const double weights = static_cast<double>(r * r) * channel_pairs(s);
-  double least = cost((s.transposed ? rows_h * rows_w : 1.0 * s.OH * s.OW) * s.N * weights, weights, 0);
+  const double pixels = s.transposed ? rows_h * rows_w : 1.0 * s.OH * s.OW;
+  double least = cost(pixels * s.N * weights, weights, 0) / direct_rate;
   const MinimalFilter* best = nullptr;
   for (const MinimalFilter& f : minimal_filters()) {
     if (f.r != r || f.stride != stride) continue;

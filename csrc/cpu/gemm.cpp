@@ -1,5 +1,6 @@
 // Planning of gemm and linear.
 
+#include "../half.h"
 #include "contraction.h"
 
 namespace tesela::cpu {
@@ -52,8 +53,36 @@ struct PackPanels final : Plan {
 
 }  // namespace
 
+// Weights in bfloat16, two to a unit (kernels/bfloat16_rows.h); their products in bfloat16 too, or in float32.
+static TensorId linear_bfloat16(Program& program, TensorId x, const GemmShape& s, const float* weight,
+                                const float* bias, ActivationSpec activation, bool products) {
+  ContractionArgs args = matrix_args(s, s.K, activation);
+  ContractionData data;
+  const int64_t units = round_up(s.K, 32) / 2;
+  data.weights = PackedFloats(static_cast<size_t>(args.total_panels * units * 16));
+  data.bias = padded_channels(bias, s.N);
+  auto* halves = reinterpret_cast<bfloat16*>(data.weights.data());
+  for (int64_t begin = 0; begin < s.K; begin += 32) {  // a block at a time, so that its cache lines are written whole
+    const int64_t end = std::min(begin + 32, s.K);
+    for (int64_t n = 0; n < s.N; ++n) {
+      bfloat16* block = halves + (n / 16 * units + begin / 2) * 32 + n % 16 * 2;
+      for (int64_t k = begin; k < end; ++k) block[k % 16 * 32 + k % 32 / 16] = as_stored<bfloat16>(weight[n * s.K + k]);
+    }
+  }
+  const int64_t task_rows = cut({s.M, s.N, units}, args, data), kc = args.kc;
+  auto plan = plan_contraction(products ? "gemm bfloat16" : "gemm bfloat16 weights", args, std::move(data),
+                               products ? kernels().linear_products_bfloat16 : kernels().linear_bfloat16, false);
+  plan->scratch_bytes = contraction_scratch(task_rows, 2 * kc);
+  plan->flops = s.flops(), plan->bytes = bytes_of(s) - 2.0 * s.K * s.N;
+  return program.append(std::move(plan), {program.in_layout(x, Layout::plain)}, {plain_spec({s.M, s.N})})[0];
+}
+
 TensorId CpuBackend::linear(Program& program, TensorId x, const GemmShape& s, const float* weight, const float* bias,
                             ActivationSpec activation) const {
+  const bool products = program.precision() == Precision::bfloat16;
+  if (products || program.weight_storage() == DType::bfloat16) {
+    return linear_bfloat16(program, x, s, weight, bias, activation, products);
+  }
   ContractionArgs args = matrix_args(s, s.K, activation);
   ContractionData data;
   data.weights = PackedFloats(static_cast<size_t>(args.total_panels * s.K * 16));

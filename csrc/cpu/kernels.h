@@ -245,6 +245,9 @@ struct Kernels {
   ContractionKernel* gemm_rows;     // x plain (M, K), row-major
   ContractionKernel* gemm_columns;  // x plain (K, M), row-major
   void (*gemm_pack_panel)(const PackPanelArgs&, const float* b, float* packed, int64_t panel);
+  ContractionKernel* linear_bfloat16;  // x plain, weights stored as bfloat16
+  // From products of bfloat16: null in builds without them, and to be called where has_bfloat16_products() only.
+  ContractionKernel *conv2d_products_bfloat16, *linear_products_bfloat16;
   void (*conv2d_depthwise)(const GroupedArgs&, const ContractionOperands&, int64_t task);
   void (*conv2d_grouped)(const GroupedArgs&, const ContractionOperands&, int64_t task);
   void (*max_pool2d)(const MaxPool2dArgs&, const MapOperands&, int64_t task);

@@ -39,6 +39,13 @@ struct vmask {
 };
 
 TESELA_INLINE vfloat set1(float x) { return {_mm512_set1_ps(x)}; }
+// The bfloat16 number in the low or the high half of each lane.
+TESELA_INLINE vfloat low_halves(vfloat x) {
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x.v), 16))};
+}
+TESELA_INLINE vfloat high_halves(vfloat x) {
+  return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x.v), _mm512_set1_epi32(-65536)))};
+}
 TESELA_INLINE vfloat load(const float* p) { return {_mm512_loadu_ps(p)}; }
 TESELA_INLINE void store(float* p, vfloat x) { _mm512_storeu_ps(p, x.v); }
 TESELA_INLINE __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
@@ -104,6 +111,12 @@ struct vmask {
 alignas(64) inline constexpr int32_t lane_window[16] = {-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0};
 
 TESELA_INLINE vfloat set1(float x) { return {_mm256_set1_ps(x)}; }
+TESELA_INLINE vfloat low_halves(vfloat x) {
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x.v), 16))};
+}
+TESELA_INLINE vfloat high_halves(vfloat x) {
+  return {_mm256_and_ps(x.v, _mm256_castsi256_ps(_mm256_set1_epi32(-65536)))};
+}
 TESELA_INLINE vfloat load(const float* p) { return {_mm256_loadu_ps(p)}; }
 TESELA_INLINE void store(float* p, vfloat x) { _mm256_storeu_ps(p, x.v); }
 TESELA_INLINE __m256i first_lanes(int n) {
@@ -160,6 +173,8 @@ struct vmask {
 };
 
 TESELA_INLINE vfloat set1(float x) { return {float_lanes{} + x}; }
+TESELA_INLINE vfloat low_halves(vfloat x) { return {(float_lanes)((int_lanes)x.v << 16)}; }
+TESELA_INLINE vfloat high_halves(vfloat x) { return {(float_lanes)((int_lanes)x.v & -65536)}; }
 TESELA_INLINE vfloat load(const float* p) {
   vfloat x;
   __builtin_memcpy(&x, p, sizeof x);

@@ -37,6 +37,7 @@ class CompiledNetwork:
         device: str = "cpu",
         threads: int | None = None,
         precision: str = "float32",
+        weight_storage: str = "float32",
         accuracy: str = "default",
         max_bytes: int | None = None,
     ):
@@ -51,6 +52,7 @@ class CompiledNetwork:
         self.threads = threads
         self.device = device
         self.precision = precision
+        self.weight_storage = weight_storage
         self.accuracy = accuracy
         self._most_bytes = {} if max_bytes is None else {"most_bytes": max_bytes}
         self.isa = _core.selected_isa()
@@ -62,7 +64,7 @@ class CompiledNetwork:
 
     def _lower(self, graph: Graph, parameters: Mapping[str, np.ndarray]) -> _core.Program:
         graph, constants = optimize(graph, dict(parameters))
-        program = _core.Program(self.device, self.accuracy, self.precision)
+        program = _core.Program(self.device, self.accuracy, self.precision, self.weight_storage)
         values = {name: program.input(self.input_dims[name], graph.dtypes[name]) for name in graph.inputs}
         apart = self._images_apart(graph, constants)
         if apart:
@@ -92,7 +94,7 @@ class CompiledNetwork:
         given = [name for name in graph.inputs if any(name in node.values() for node in first)]
         read = made.intersection(value for node in later for value in node.values())
         results = [value for node in first for value in node.outputs if value in read or value in graph.outputs]
-        each = _core.Program(self.device, self.accuracy, self.precision)
+        each = _core.Program(self.device, self.accuracy, self.precision, self.weight_storage)
         inner = {name: each.input((1, *self.input_dims[name][1:]), graph.dtypes[name]) for name in given}
         self._append(each, first, constants, inner)
         each.finish([inner[name] for name in results], kept=[inner[name] for name in results if name in read])

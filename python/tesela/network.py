@@ -19,6 +19,7 @@ from .operators import Dims
 
 DEVICES = ("cpu", "cuda", "emulator", "auto")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+WEIGHT_STORAGES = ("float32", "bfloat16")
 ACCURACIES = ("strict", "default", "fast")
 MOST_REMEMBERED = 16  # plans of a network, each with packed weights of its own
 
@@ -103,6 +104,7 @@ class Network:
         device: str = "cpu",
         threads: int | None = None,
         precision: str = "float32",
+        weight_storage: str = "float32",
         accuracy: str = "default",
         image_size: tuple[int, int] | None = None,
         outputs: Sequence[str] | None = None,
@@ -112,16 +114,21 @@ class Network:
         device     "cpu"; "cuda" raises DeviceError where it cannot be had; "auto" takes the best there is; "emulator"
                    runs the CUDA kernels without a GPU, to test them
         threads    used by each call; None follows set_num_threads
-        precision  "float32"; on CUDA also "tf32" (products of tensor cores, wrong by 2^-11), "bfloat16" and "float16"
-                   (activations and weights of 16 bits). Sums are float32, and so are inputs and results, in each
+        precision  "float32"; on a CPU with AVX512_BF16 also "bfloat16" (convolutions and fully connected layers of
+                   products of bfloat16, all else float32); on CUDA also "tf32" (products of tensor cores, wrong by
+                   2^-11), "bfloat16" and "float16" (activations and weights of 16 bits). Sums are float32, and so are
+                   inputs and results, in each
+        weight_storage  "bfloat16" keeps the weights of fully connected layers in half the bytes, and multiplies them in
+                   float32: these layers are as fast as their weights arrive. Each is off by 2^-9 of itself at most
         accuracy   "strict" sums every convolution directly in float32; "default" allows algorithms with about twice
-                   that rounding error (Winograd's F(2,3), F(4,3), F(3,2), F(2,5)) and lets a NaN or an infinity
+                   that rounding error (the forms of Winograd's in docs/accuracy.md) and lets a NaN or an infinity
                    spread beyond its receptive field: over a Winograd tile, or over the phases of a transposed
                    convolution with few channels; "fast" allows more, and so far means the same
         image_size (H, W) other than the network's own, for networks that take any
         outputs    names of layers to return instead of the network's outputs
         """
         for what, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS),
+                                   ("weight_storage", weight_storage, WEIGHT_STORAGES),
                                    ("accuracy", accuracy, ACCURACIES)):  # fmt: skip
             if value not in known:
                 raise ValueError(f"compile: expected {what} as one of {', '.join(map(repr, known))}, got {value!r}")
@@ -143,6 +150,7 @@ class Network:
             device=device,
             threads=threads,
             precision=precision,
+            weight_storage=weight_storage,
             accuracy=accuracy,
         )
 

@@ -74,6 +74,7 @@ def show_runtime() -> dict[str, Any]:
     return {
         "isa": _core.selected_isa(),
         "supported_isas": _core.supported_isas(),
+        "bfloat16_products": _core.has_bfloat16_products(),
         "threads": _core.num_threads(),
         "available_threads": _core.available_threads(),
         "devices": _core.devices(),

@@ -58,7 +58,8 @@ struct Tile {
   const float* next_w[2];  // packed: weights to bring to L2 meanwhile, half a panel's slice each, or null
 };
 
-// Defined in tile.cpp: [rows - 1][0, 1, 2 for 1, 2, 4 panels], null beyond tile_panels(rows).
+// Defined in tile.cpp, and more of them in linear_bfloat16.cpp and products_bfloat16.cpp, each a table as tile.h has
+// it.
 using TileFunction = void(const ContractionArgs&, const Tile&);
 extern TileFunction* const packed_tiles[14][3];
 extern TileFunction* const gathered_tiles[14][3];
@@ -142,9 +143,9 @@ TESELA_INLINE void place_pixels(const ContractionArgs& args, const Contraction& 
   }
 }
 
-// Source: place(count, rows) says where results go; pack(cut, k, count) readies a slice; a(row, k) is the address of a
-// tile's first product in it. A packed one adds block_stride(height), the distance to the next 16 products; a gathered
-// one offsets(k), and its tiles stay within a row of pixels.
+// Source: tiles is its table; place(count, rows) says where results go; pack(cut, k, count) readies a slice; a(row, k)
+// is the address of a tile's first product in it. A packed one adds block_stride(height), the distance to the next 16
+// products; a gathered one offsets(k), and its tiles stay within a row of pixels.
 template <class Source>
 TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& problem, const ContractionTask& task,
                             const ContractionOperands& io, Source& source, TileRow* rows) {
@@ -181,7 +182,7 @@ TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& prob
         tile.a = source.a(at.begin, k);
         tile.rows = rows + at.begin;
         if constexpr (!Source::gathered) tile.a_block_stride = source.block_stride(at.height);
-        (Source::gathered ? gathered_tiles : packed_tiles)[at.height - 1][width / 2](args, tile);
+        Source::tiles[at.height - 1][width / 2](args, tile);
       }
       panel += width;
     }

@@ -18,6 +18,7 @@ namespace {
 
 struct Direct {
   static constexpr bool gathered = false;
+  static constexpr auto& tiles = packed_tiles;
   const ContractionArgs& args;
   const Contraction& problem;
   const ContractionOperands& io;

@@ -14,6 +14,7 @@ namespace {
 
 struct Pointwise {
   static constexpr bool gathered = false;
+  static constexpr auto& tiles = packed_tiles;
   const ContractionArgs& args;
   const Contraction& problem;
   const ContractionOperands& io;

@@ -17,6 +17,7 @@ namespace {
 
 struct Stem {
   static constexpr bool gathered = true;
+  static constexpr auto& tiles = gathered_tiles;
   const ContractionArgs& args;
   const Contraction& problem;
   const ContractionOperands& io;

@@ -15,6 +15,7 @@ namespace {
 template <bool transposed>
 struct Rows {
   static constexpr bool gathered = false;
+  static constexpr auto& tiles = packed_tiles;
   const ContractionArgs& args;
   const ContractionOperands& io;
   int64_t row_begin;

@@ -25,6 +25,14 @@ constexpr cpu::Kernels kernels = {
     .gemm_rows = gemm_rows,
     .gemm_columns = gemm_columns,
     .gemm_pack_panel = gemm_pack_panel,
+    .linear_bfloat16 = linear_bfloat16,
+#ifdef TESELA_BFLOAT16_PRODUCTS
+    .conv2d_products_bfloat16 = conv2d_products_bfloat16,
+    .linear_products_bfloat16 = linear_products_bfloat16,
+#else
+    .conv2d_products_bfloat16 = nullptr,
+    .linear_products_bfloat16 = nullptr,
+#endif
     .conv2d_depthwise = conv2d_depthwise,
     .conv2d_grouped = conv2d_grouped,
     .max_pool2d = max_pool2d,
