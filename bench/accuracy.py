@@ -2,7 +2,7 @@
 
 Writes bench/results/accuracy.json and the tables of docs/accuracy.md. Errors are the largest difference from reference/
 in float64, relative to the largest value of the result. "strict" sums every convolution directly in float32; "default"
-is what a network does unless asked otherwise.
+is what a network does unless asked otherwise; the others store numbers in bfloat16, on CPUs that can.
 """
 
 import json
@@ -24,12 +24,21 @@ LAYERS = {
     "conv2d 3x3 on small maps": (512, 7, 512, 3, {"padding": 1}),
     "conv2d 5x5": (96, 27, 256, 5, {"padding": 2, "groups": 2}),
     "conv2d 7x7 stride 2": (3, 112, 64, 7, {"stride": 2, "padding": 3}),
+    "conv2d 3x3 stride 2": (128, 28, 128, 3, {"stride": 2, "padding": 1}),
     "conv_transpose2d 4x4 stride 2": (128, 16, 64, 4, {"stride": 2, "padding": 1}),
 }
 NETWORKS = {  # and the size of a square image where the network's own would take float64 minutes
     "lenet5": None, "alexnet": None, "resnet18": 128, "resnet50": 96, "googlenet": 96, "squeezenet1_1": 128,
     "mobilenet_v2": 96, "vgg16": 64, "autoencoder": None, "dcgan_generator": None,
 }  # fmt: skip
+
+
+WAYS = {
+    "strict": {"accuracy": "strict"},
+    "default": {},
+    "bfloat16 weights": {"weight_storage": "bfloat16"},
+    "bfloat16 products": {"precision": "bfloat16"},
+}
 
 
 def error(result: np.ndarray, expected: np.ndarray) -> float:
@@ -40,10 +49,12 @@ def measure(network: Network, shape: tuple[int, ...], **sizes) -> dict:
     x = np.random.default_rng(0).standard_normal(shape, np.float32)
     expected = network.reference(x)
     row = {}
-    for accuracy in ("strict", "default"):
-        run = network.compile(len(x), accuracy=accuracy, **sizes)
+    for way, options in WAYS.items():
+        if options.get("precision") == "bfloat16" and not show_runtime()["bfloat16_products"]:
+            continue
+        run = network.compile(len(x), **options, **sizes)
         algorithms = {step.algorithm for step in run.steps() if step.flops}
-        row[accuracy] = {"error": error(run(x), expected), "algorithms": sorted(algorithms)}
+        row[way] = {"error": error(run(x), expected), "algorithms": sorted(algorithms)}
     return row
 
 
@@ -71,10 +82,12 @@ def tables(record: dict) -> str:
     for name, row in record["layers"].items():
         cells = [f"{', '.join(row[a]['algorithms'])} | {row[a]['error']:.1e}" for a in ("strict", "default")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += ["", "| network | strict | default | ratio |", "| --- | ---: | ---: | ---: |"]
+    lines += ["", "| network | strict | default | ratio | bfloat16 weights | bfloat16 products |"]
+    lines += ["| --- | ---: | ---: | ---: | ---: | ---: |"]
     for name, row in record["networks"].items():
         strict, default = row["strict"]["error"], row["default"]["error"]
-        lines.append(f"| {name} | {strict:.1e} | {default:.1e} | {default / strict:.1f} |")
+        stored = " | ".join(f"{row[way]['error']:.1e}" if way in row else "" for way in list(WAYS)[2:])
+        lines.append(f"| {name} | {strict:.1e} | {default:.1e} | {default / strict:.1f} | {stored} |")
     return "\n".join(lines) + "\n"
 
 

@@ -24,7 +24,8 @@ LOOPS = {
 }
 
 pytestmark = pytest.mark.skipif(
-    COMPILER is None or platform.machine() != "x86_64" or not KERNELS.exists(), reason="needs g++ and sources, on x86-64"
+    COMPILER is None or platform.machine() != "x86_64" or not KERNELS.exists(),
+    reason="needs g++ and sources, on x86-64",
 )
 
 
@@ -55,9 +56,9 @@ def spilled(body: list[str]) -> list[str]:
 @pytest.mark.parametrize("source, target", LOOPS)
 def test_the_register_tile_stays_in_registers(source, target):
     command = [COMPILER, "-O3", "-DNDEBUG", "-std=c++20", "-fPIC", f"-DTESELA_ISA={target}", f"-DTESELA_ISA_{target}=1"]
+    more = ["-mavx512bf16"] if source == "products_bfloat16" else []
     result = subprocess.run(
-        [*command, *FLAGS[target], "-mavx512bf16"][: None if source == "products_bfloat16" else -1]
-        + ["-S", "-o", "-", str(KERNELS / f"{source}.cpp")],
+        [*command, *FLAGS[target], *more, "-S", "-o", "-", str(KERNELS / f"{source}.cpp")],
         capture_output=True,
         text=True,
         check=True,

@@ -43,9 +43,15 @@ TESELA_INLINE vfloat set1(float x) { return {_mm512_set1_ps(x)}; }
 TESELA_INLINE vfloat low_halves(vfloat x) {
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(x.v), 16))};
 }
+#ifdef TESELA_SIMDE
 TESELA_INLINE vfloat high_halves(vfloat x) {
   return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x.v), _mm512_set1_epi32(-65536)))};
 }
+#else  // by a mask register: the register tile has no vector to spare
+TESELA_INLINE vfloat high_halves(vfloat x) {
+  return {_mm512_castsi512_ps(_mm512_maskz_mov_epi16(0xaaaaaaaau, _mm512_castps_si512(x.v)))};
+}
+#endif
 TESELA_INLINE vfloat load(const float* p) { return {_mm512_loadu_ps(p)}; }
 TESELA_INLINE void store(float* p, vfloat x) { _mm512_storeu_ps(p, x.v); }
 TESELA_INLINE __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
@@ -115,7 +121,7 @@ TESELA_INLINE vfloat low_halves(vfloat x) {
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x.v), 16))};
 }
 TESELA_INLINE vfloat high_halves(vfloat x) {
-  return {_mm256_and_ps(x.v, _mm256_castsi256_ps(_mm256_set1_epi32(-65536)))};
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_srli_epi32(_mm256_castps_si256(x.v), 16), 16))};
 }
 TESELA_INLINE vfloat load(const float* p) { return {_mm256_loadu_ps(p)}; }
 TESELA_INLINE void store(float* p, vfloat x) { _mm256_storeu_ps(p, x.v); }

@@ -152,10 +152,13 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
         for (int i = 0; i < 8; ++i) __builtin_prefetch(other + i * 16, 0, 2);
         other += 8 * 16;
       }
-      TESELA_UNROLL(4)
-      for (int k = 0; k < 16; ++k) {
-        multiply_add<Form, 0, MR, NP, 16>(acc, a + k, w + k * 16, t.w_panel_stride);
-        if constexpr (Form::halves == 2) {
+      if constexpr (Form::halves == 1) {
+        TESELA_UNROLL(4)
+        for (int k = 0; k < 16; ++k) multiply_add<Form, 0, MR, NP, 16>(acc, a + k, w + k * 16, t.w_panel_stride);
+      } else {
+        TESELA_UNROLL(1)
+        for (int k = 0; k < 16; ++k) {
+          multiply_add<Form, 0, MR, NP, 16>(acc, a + k, w + k * 16, t.w_panel_stride);
           multiply_add<Form, 1, MR, NP, 16>(acc, a + t.a_block_stride + k, w + k * 16, t.w_panel_stride);
         }
       }
