@@ -83,17 +83,19 @@ def fold_batch_norm(graph: Graph, parameters: Parameters) -> tuple[Graph, Parame
         given = {operand: parameters[name] for operand, name in norm.parameters.items()}
         with np.errstate(all="ignore"):
             scale, shift = BatchNorm.scale_and_shift(norm.attributes, **given)
-            weight = parameters[weight_name].astype(np.float64)
+            weight = parameters[weight_name]
+            scaled = np.empty(weight.shape, np.float32)
+            factors, split = scale.reshape(-1, *[1] * (weight.ndim - 1)), weight.shape
             if producer.op == "conv_transpose2d":
                 # (IC, OC / groups, KH, KW): a row of input channels belongs to one group of output channels.
                 groups = producer.attributes["groups"]
-                split = weight.reshape(groups, -1, *weight.shape[1:])
-                weight = (split * scale.reshape(groups, 1, -1, 1, 1)).reshape(weight.shape)
-            else:
-                weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
+                factors, split = scale.reshape(groups, 1, -1, 1, 1), (groups, -1, *weight.shape[1:])
+            # In float64, piece by piece: an array of it would be twice the weights.
+            to = scaled.reshape(split)
+            np.multiply(weight.reshape(split), factors, out=to, dtype=np.float64, casting="same_kind")
             bias = parameters[producer.parameters["bias"]] * scale + shift if "bias" in producer.parameters else shift
         folded = {"weight": f"{weight_name} * {norm.name}", "bias": f"{producer.name}.bias * {norm.name}"}
-        parameters[folded["weight"]] = np.ascontiguousarray(weight, np.float32)
+        parameters[folded["weight"]] = scaled
         parameters[folded["bias"]] = np.ascontiguousarray(bias, np.float32)
         shapes = {
             name: replace(graph.parameters[weight_name], shape=parameters[name].shape) for name in folded.values()

@@ -69,9 +69,9 @@ def load(
         unused = published.ENTRIES[source].unused
         state = read(published.weights_file(source))
         wanted = {name: v for name, v in state.items() if name in parameters or not name.startswith(unused)}
-        return checked(wanted, parameters, network)
+        return checked(wanted, parameters, network, fresh=True)
     if isinstance(source, (str, os.PathLike)):
-        return checked(read(Path(source)), parameters, network)
+        return checked(read(Path(source)), parameters, network, fresh=True)
     raise TypeError(f"{network}: expected weights as a dict, a path or None, got {type(source).__name__}")
 
 
@@ -116,8 +116,13 @@ def _from_bytes(name: str, tensor: Mapping[str, Any]) -> np.ndarray:
     return np.frombuffer(data, kinds[dtype]).reshape(shape)
 
 
-def checked(state: Mapping[str, Any], parameters: Mapping[str, Parameter], network: str) -> State:
-    """The tensors of `state` as float32, if they are exactly those the network has."""
+def checked(
+    state: Mapping[str, Any], parameters: Mapping[str, Parameter], network: str, *, fresh: bool = False
+) -> State:
+    """The tensors of `state` as float32, if they are exactly those the network has.
+
+    Copies, so that what the caller does later changes no network; but for `fresh` ones, which nobody else has.
+    """
     given = {name: value for name, value in state.items() if not name.endswith(_IGNORED_SUFFIX)}
     missing = [name for name in parameters if name not in given]
     extra = [name for name in given if name not in parameters]
@@ -133,9 +138,7 @@ def checked(state: Mapping[str, Any], parameters: Mapping[str, Parameter], netwo
             raise TypeError(f"{network}: expected {name} of dtype {parameter.dtype}, got {value.dtype}")
         if value.shape != parameter.shape:
             raise ValueError(f"{network}: expected {name} of shape {parameter.shape}, got {value.shape}")
-        result[name] = np.array(
-            value, parameter.dtype, order="C"
-        )  # a copy: what the caller does later changes no network
+        result[name] = (np.asarray if fresh else np.array)(value, parameter.dtype, order="C")
     return read_only(result)
 
 
