@@ -13,6 +13,7 @@ from statistics import median
 
 from bench import figures
 from bench.goals import goal
+from bench.gpu import tables
 
 BEGIN, END = "<!-- performance -->", "<!-- /performance -->"
 NOTHING = "No measurement has been recorded yet; `python -m bench.networks` makes one.\n"
@@ -195,6 +196,7 @@ def write(root: Path) -> None:
         layers = path.with_name("operators.json")
         if layers.exists():
             page += ["### Layers\n\n", layer_part(json.loads(layers.read_text()), record, folder, path.parent.name)]
+    page.append(tables.part(root))
     (root / "docs/performance.md").write_text("".join(page).rstrip() + "\n")
 
     readme = (root / "README.md").read_text()

@@ -89,37 +89,94 @@ def test_the_end_of_the_time_is_the_end(tmp_path):
 
 # ------------------------------------------------------------------------------------------------------ the comparison
 
-
-@pytest.fixture
-def cudnn():
-    pytest.importorskip("torch")
-    from bench.gpu import cudnn
-
-    return cudnn
+from bench.gpu import contestants, cudnn, tables  # noqa: E402
 
 
-def test_rows_are_layers_and_networks_at_every_batch(cudnn):
+def small(name):
+    return next(make for found, make, _ in cudnn.rows() if found == name)()
+
+
+IEEE = {"float32, IEEE": contestants.PRECISIONS["float32, IEEE"]}
+
+
+def test_rows_are_matrices_layers_and_networks_at_every_batch():
     names = [(name, batch) for name, _, batch in cudnn.rows()]
-    assert {("alexnet", 1), ("resnet50:conv2_1b", 32), ("dcgan:g2", 128)} <= set(names)
-    assert {batch for _, batch in names} == {1, 8, 32, 128}
+    assert {("gemm", 4096), ("alexnet", 1), ("resnet50:conv2_1b", 32), ("dcgan:g2", 128), ("alexnet:norm1", 8)} <= set(
+        names
+    )
+    assert {batch for name, batch in names if name != "gemm"} == {1, 8, 32, 128}
     assert len(set(names)) == len(names)
 
 
-def test_a_row_has_times_and_errors(cudnn):
-    make = next(make for name, make, _ in cudnn.rows() if name == "lenet5:c3")
-    row = cudnn.compare("lenet5:c3", make(), 2, "cpu")
-    assert set(row["microseconds"]) == {"tesela", "torch", "torch_tuned"} and row["skipped"] == {}
-    assert all(0 < row["least"][who] <= row["microseconds"][who] for who in row["least"])
+def test_a_row_has_times_and_errors():
+    pytest.importorskip("torch")
+    (row,) = cudnn.compare("lenet5:c3", small("lenet5:c3"), 2, "cpu", IEEE)
+    assert set(row["microseconds"]) == set(row["cold"]) == {"tesela", "torch", "torch_tuned"}
+    assert set(row["skipped"]) == {"cudnn_frontend"} and row["precision"] == "float32, IEEE"
     assert all(0 < error < 1e-5 for error in row["error"].values())
     best = min(row["microseconds"]["torch"], row["microseconds"]["torch_tuned"])
     assert row["ratio"] == pytest.approx(best / row["microseconds"]["tesela"], rel=1e-2)
 
 
-def test_a_wrong_output_is_not_timed(cudnn, monkeypatch):
-    right = cudnn.tesela_contestant
-    wrong = lambda *arguments: cudnn.Contestant(lambda: right(*arguments).run() * np.float32(1.01), lambda n: 1e-9)  # noqa: E731
-    monkeypatch.setattr(cudnn, "tesela_contestant", wrong)
-    make = next(make for name, make, _ in cudnn.rows() if name == "lenet5:c3")
-    row = cudnn.compare("lenet5:c3", make(), 1, "cpu")
+def test_every_precision_has_a_row_of_its_own():
+    from tesela import _core
+
+    if "emulator" not in _core.devices():
+        pytest.skip("not built with TESELA_CUDA_EMULATOR=ON")
+    rows = list(cudnn.compare("lenet5:c3", small("lenet5:c3"), 1, "emulator"))
+    assert [row["precision"] for row in rows] == list(contestants.PRECISIONS)
+    for row in rows:
+        assert row["error"]["tesela"] < contestants.PRECISIONS[row["precision"]].tolerance
+    if contestants.torch:
+        errors = {row["precision"]: row["error"]["torch"] for row in rows}
+        assert errors["float32, IEEE"] < 1e-6 < 1e-4 < errors["float16"] < errors["bfloat16"]
+
+
+def test_without_pytorch_tesela_is_alone(monkeypatch):
+    monkeypatch.setattr(contestants, "torch", None)
+    (row,) = cudnn.compare("lenet5:c3", small("lenet5:c3"), 1, "cpu", IEEE)
+    assert set(row["microseconds"]) == {"tesela"} and row["ratio"] is None and row["error"]["tesela"] < 1e-5
+    assert row["skipped"]["torch"] == row["skipped"]["torch_tuned"] == "PyTorch is not installed"
+
+
+def test_a_wrong_output_is_not_timed(monkeypatch):
+    right = contestants.tesela_contestant
+
+    def wrong(*arguments):
+        made = right(*arguments)
+        return contestants.Contestant(made.launch, lambda: made.result() * np.float32(1.01))
+
+    monkeypatch.setattr(contestants, "tesela_contestant", wrong)
+    (row,) = cudnn.compare("lenet5:c3", small("lenet5:c3"), 1, "cpu", IEEE)
     assert "tesela" not in row["microseconds"] and row["ratio"] is None
     assert "against float64 is 1.0e-02" in row["skipped"]["tesela"]
+
+
+def test_what_no_time_is_left_for_is_named(tmp_path, monkeypatch):
+    out = tmp_path / "cudnn.json"
+    command = ["cudnn", "--out", str(out), "--device", "cpu", "--only", "lenet5:c3", "--batches", "1", "8"]
+    monkeypatch.setattr(sys, "argv", [*command, "--seconds", "0"])
+    cudnn.main()
+    record = json.loads(out.read_text())
+    assert record["rows"] == [] and record["left_out"] == [["lenet5:c3", 1], ["lenet5:c3", 8]]
+
+
+def test_tables_are_made_from_records(tmp_path):
+    assert "Not measured on a GPU yet" in tables.part(tmp_path)
+    who = ("tesela", "torch_tuned_graph")
+    row = {
+        "name": "alexnet", "batch": 8, "precision": "tf32", "microseconds": dict(zip(who, (100.0, 150.0), strict=True)),
+        "cold": dict(zip(who, (110.0, 160.0), strict=True)), "error": dict.fromkeys(who, 1e-4), "ratio": 1.5,
+        "skipped": {"cudnn_frontend": "it is not there"},
+    }  # fmt: skip
+    record = {"card": card.parse(H100), "torch": "2.0", "cudnn": 90000, "rows": [row, row | {"precision": "float16"}],
+              "left_out": [["vgg16", 128]], "device": "cuda"}  # fmt: skip
+    folder = tmp_path / "bench/results/h100"
+    folder.mkdir(parents=True)
+    (folder / "cudnn.json").write_text(json.dumps(record))
+    text = tables.part(tmp_path)
+    assert "### NVIDIA H100 80GB HBM3" in text and text.index("#### tf32") < text.index("#### float16")
+    assert "| `alexnet` | 8 | 100.0 (110.0) | 150.0 (160.0) | 1.50 | 1.0e-04 | 1.0e-04 |" in text
+    assert "Geometric mean of ratios 1.50; 1 ahead, 0 even within 3 %, 0 behind." in text
+    assert "- cudnn_frontend was not timed 1 times (alexnet at 8): it is not there" in text
+    assert "Left out for want of time: vgg16 at 128." in text

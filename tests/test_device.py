@@ -364,6 +364,28 @@ def gpu(device):
         pytest.skip("for a GPU: --device cuda")
 
 
+def test_tensors_of_pytorch_stay_on_the_gpu(gpu, rng):
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("PyTorch finds no GPU")
+    net = small_network()
+    run = net.compile(batch=2, device="cuda")
+    for stream in (torch.cuda.current_stream(), torch.cuda.Stream()):
+        with torch.cuda.stream(stream), ts.stream(stream):
+            for _ in range(4):  # launched, captured, changed, launched
+                x = rng.standard_normal((2, 3, 12, 10)).astype(np.float32)
+                tensor = torch.from_numpy(x).cuda() * 2
+                y = torch.from_dlpack(run(tensor))
+                np.testing.assert_allclose(y.cpu().numpy(), net.reference(2 * x), rtol=1e-4, atol=1e-6)
+                out = torch.empty_like(y)
+                assert run(tensor, out=out) is out
+                assert torch.equal(out, y)
+    with pytest.raises(TypeError, match="expected all arrays in one place"):
+        ts.add(tensor, x)
+    with pytest.raises(ts.DeviceError, match="is the host's or nobody's"):
+        _core.expect_memory("cuda", x.ctypes.data, 4, "x")
+
+
 def test_arrays_beyond_32_bits(gpu):
     x = np.zeros(2**31 + 5000, np.int8)
     x[:3], x[-3:] = (1, -2, 3), (4, 5, -6)

@@ -24,6 +24,8 @@ def test_a_correct_kernel_passes(schedule):
     ("out of bounds", "write of 4 bytes that are neither"),
     ("shared out of bounds", "read of 4 bytes that are neither"),
     ("wrong group", "an asynchronous copy that it never waited for"),
+    ("early write", "a write of device memory that the kernel launched before may still use"),
+    ("early end", "never waits for the kernel launched before"),
     ("unaligned copy", "copy of 16 bytes at an address that is no multiple"),
     ("no fence after init", "mbarrier that was initialised without a fence"),
     ("wrong bytes", r"deadlock: .* 128 at the mbarrier at byte \d+ \(0 arrivals and -16 bytes to come\)"),
@@ -48,6 +50,10 @@ def test_what_was_never_written_is_nan():
 
 def test_asynchronous_copies_are_there_when_waited_for(schedule):
     np.testing.assert_array_equal(_core.run_faulty("asynchronous"), np.arange(64) * (np.arange(64) % 2))
+
+
+def test_a_kernel_that_begins_early_waits(schedule):
+    assert _core.run_faulty("early") == [1.0] * 64
 
 
 def test_mma_multiplies(schedule):

@@ -31,14 +31,15 @@ def plan(out: Path, described: dict[str, str]) -> list[stages.Stage]:
     no_sanitizer = "" if Path(sanitizer).exists() else "compute-sanitizer was not found"
     install = [python, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--upgrade", "--target", site]
     selftest = [python, "-m", "bench.gpu.selftest"]
+    compared = [python, "-m", "bench.gpu.cudnn", "--seconds", "215"]
     checked = [sanitizer, "--error-exitcode", "9", "--tool"]
     return [
         stages.Stage("build", 150, [*install, str(ROOT)], build,
                      f"pip install {' '.join(missing)}" if missing else "", needed=True),
         stages.Stage("selftest", 30, selftest, here),
-        stages.Stage("tests", 120, [python, "-m", "pytest", "-q", "-x", "--device", "cuda", *TESTS], here),
-        stages.Stage("cudnn", 200, [python, "-m", "bench.gpu.cudnn", "--out", str(out / "cudnn.json")], here, torch),
-        *(stages.Stage(tool, 45, [*checked, tool, *selftest, "--reduced"], here, no_sanitizer)
+        stages.Stage("tests", 100, [python, "-m", "pytest", "-q", "-x", "--device", "cuda", *TESTS], here),
+        stages.Stage("cudnn", 230, [*compared, "--out", str(out / "cudnn.json")], here, torch),
+        *(stages.Stage(tool, 40, [*checked, tool, *selftest, "--reduced"], here, no_sanitizer)
           for tool in ("memcheck", "racecheck")),
     ]  # fmt: skip
 

@@ -1,5 +1,7 @@
 // The device itself: is there one, and copies between it and the host.
 
+#include <unistd.h>
+
 #include "backend.h"
 #include "device.h"
 #include "stream.h"
@@ -21,6 +23,10 @@ std::string version(int number) { return std::to_string(number / 1000) + "." + s
 }  // namespace
 
 std::string obstacle() {
+  static const pid_t first = getpid();
+  if (getpid() != first) {
+    return "the driver was used before this process was forked, and does not work in it; start it by 'spawn'";
+  }
   int driver = 0, count = 0;
   cudaDriverGetVersion(&driver);
   const cudaError_t error = cudaGetDeviceCount(&count);

@@ -83,6 +83,9 @@ struct Grid {
   int64_t blocks;
   int threads = block_threads;
   size_t shared_bytes = 0;
+  // sm_90: may begin before the kernel launched before it has ended, and waits for it itself
+  // (ptx::wait_for_earlier_grid) before it writes or reads anything but parameters.
+  bool programmatic = false;
 };
 inline Grid grid_over(int64_t items, int items_per_block = block_threads) { return {ceil_div(items, items_per_block)}; }
 
@@ -117,6 +120,10 @@ void launch(void (*kernel)(Parameters...), const Grid& grid, void* stream, Argum
   config.blockDim = threads;
   config.dynamicSmemBytes = grid.shared_bytes;
   config.stream = stream_of(stream);
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  if (grid.programmatic) config.attrs = &early, config.numAttrs = 1;
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "launch");
   if (target) target->note();
 }

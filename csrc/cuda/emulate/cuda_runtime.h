@@ -82,10 +82,20 @@ EMULATED_ATOMIC(atomicExch, value)
 
 // ----------------------------------------------------------------------------------------------------- on the host
 
+enum cudaLaunchAttributeID { cudaLaunchAttributeProgrammaticStreamSerialization = 1 };
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  struct {
+    int programmaticStreamSerializationAllowed;
+  } val;
+};
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   size_t dynamicSmemBytes = 0;
   cudaStream_t stream = nullptr;
+  const cudaLaunchAttribute* attrs = nullptr;  // of the one kind there is here
+  unsigned numAttrs = 0;
+  bool early = false;  // what they say
 };
 
 template <class Kernel>
@@ -110,15 +120,16 @@ std::function<void()> grid_of(const cudaLaunchConfig_t& config, void (*kernel)(P
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments... arguments) {
-  const auto with = [kernel, other = *config](const dim3& grid, const dim3& block, size_t shared,
-                                              void** values) mutable {
+  cudaLaunchConfig_t kept = *config;
+  kept.early = kept.numAttrs > 0 && kept.attrs->val.programmaticStreamSerializationAllowed;
+  const auto with = [kernel, other = kept](const dim3& grid, const dim3& block, size_t shared, void** values) mutable {
     other.gridDim = grid, other.blockDim = block, other.dynamicSmemBytes = shared;
     return [&]<size_t... i>(std::index_sequence<i...>) {
       return grid_of(other, kernel, *static_cast<std::remove_cv_t<Parameters>*>(values[i])...);
     }(std::index_sequence_for<Parameters...>());
   };
   return enqueue_kernel({reinterpret_cast<const void*>(kernel),
-                         grid_of(*config, kernel, static_cast<std::remove_cv_t<Parameters>>(arguments)...), with},
+                         grid_of(kept, kernel, static_cast<std::remove_cv_t<Parameters>>(arguments)...), with},
                         config->stream);
 }
 

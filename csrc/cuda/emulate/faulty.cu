@@ -87,6 +87,19 @@ __global__ void unaligned_copy_kernel(float* y) {
   ptx::cp_async_16(&shared_memory<Row>().at[threadIdx.x % 4 + 1], y, 16);
 }
 
+// Launched before the kernel before has ended. This is how it should be.
+__global__ void early_kernel(float* y) {
+  ptx::wait_for_earlier_grid();
+  y[threadIdx.x] = 1.0f;
+}
+
+__global__ void early_write_kernel(float* y) {
+  y[threadIdx.x] = 1.0f;
+  ptx::wait_for_earlier_grid();
+}
+
+__global__ void early_end_kernel(float*) {}
+
 // Lane i holds the row i / 4 of a in full, so that a * b is 1 + 2 + ... wherever b is 1.
 __global__ void mma_kernel(float* y) {
   const int lane = static_cast<int>(threadIdx.x) % warp_lanes, t = lane % 4;
@@ -199,6 +212,9 @@ std::vector<float> run_faulty(const std::string& name) {
       {"wrong group", wrong_group_kernel},
       {"unaligned copy", unaligned_copy_kernel},
       {"mma", mma_kernel},
+      {"early", early_kernel},
+      {"early write", early_write_kernel},
+      {"early end", early_end_kernel},
   };
   static const std::map<std::string, std::vector<float> (*)()> products = {
       {"product", run_product<Fault::none>},
@@ -217,7 +233,8 @@ std::vector<float> run_faulty(const std::string& name) {
   if (!kernels.count(name)) throw ShapeError("no faulty kernel '" + name + "'");
   std::vector<float> y(threads);
   const DeviceBuffer buffer = DeviceBuffer::of(y);
-  launch(kernels.at(name), Grid{1, threads, sizeof(Row)}, nullptr, const_cast<float*>(buffer.floats()));
+  const bool programmatic = name.starts_with("early");
+  launch(kernels.at(name), Grid{1, threads, sizeof(Row), programmatic}, nullptr, const_cast<float*>(buffer.floats()));
   backend().download(y.data(), buffer.data(), buffer.bytes(), nullptr);
   return y;
 }

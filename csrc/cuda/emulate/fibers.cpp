@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "machine.h"
+#include "ptx.h"
 
 namespace emulated {
 
@@ -138,6 +139,9 @@ void run_block(std::mt19937* random) {
       block->failure = deadlock();
     }
   }
+  if (block->failure.empty() && block->early) {
+    block->failure = "emulator: block " + text(block->at) + " never waits for the kernel launched before";
+  }
   if (block->failure.empty()) check_end_of_block();
 }
 
@@ -195,6 +199,8 @@ void wake(std::vector<int>& waiting) {
 
 // ----------------------------------------------------------------------------------------------------- inside a kernel
 
+void ptx::wait_for_earlier_grid() { block->early = false; }
+
 int lane_id() { return current_thread() % warpSize; }
 
 void __syncthreads() {
@@ -250,6 +256,7 @@ void run_grid(const cudaLaunchConfig_t& config, void (*thread)(void*), void* arg
     here.size = size, here.grid = grid;
     here.threads = threads;
     here.shared_bytes = config.dynamicSmemBytes;
+    here.early = config.early;
     here.thread.resize(static_cast<size_t>(threads));
     here.warp_barriers.resize(static_cast<size_t>((threads + warpSize - 1) / warpSize));
     here.words.resize((here.shared_bytes + 3) / 4);

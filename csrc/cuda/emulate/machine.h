@@ -82,6 +82,7 @@ struct Block {
   dim3 at, size, grid;
   int threads;
   size_t shared_bytes;
+  bool early;  // launched before the kernel before it has ended, for which no thread has waited yet
 
   std::vector<int> order;  // in which threads begin
   size_t begun = 0;

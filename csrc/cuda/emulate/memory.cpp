@@ -94,6 +94,7 @@ void check_access(const void* address, size_t bytes, bool write, bool ordered) {
   for (const dim3* builtin : {&threadIdx, &blockIdx, &blockDim, &gridDim}) {
     if (!write && is_within(address, bytes, builtin, sizeof(dim3))) return;
   }
+  if (write && block->early) fail("a write of device memory that the kernel launched before may still use");
   if (!in_device_memory(address, bytes)) {
     fail(std::string(write ? "write" : "read") + " of " + std::to_string(bytes) +
          " bytes that are neither in shared memory, nor in device memory, nor the thread's own");
