@@ -151,7 +151,7 @@ def _prepare(
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     for name in names:
         say(f"preparing {name}")
-        model = Model(network.graph, network.parameters, len(x), folder / name)
+        model = Model(network.graph, dict(network.parameters), len(x), folder / name)
         model.folder.mkdir()
         try:
             engine = stack.enter_context(Engine(ENGINES[name], model, x, threads))
