@@ -1,13 +1,15 @@
 """The CUDA kernels: every operator against the reference, on the device of --device, without it on the emulator."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import cases
 import numpy as np
 import pytest
 import tesela as ts
-from tesela import _core, reference
+from tesela import _core, reference, selftest
 from tesela.runtime import default_device
+from tesela.selftest import Check, conv
 
 # ------------------------------------------------------------------------------------------------------------- cases
 # name: (operator, shapes of its arrays, keyword arguments). Sizes are chosen around tiles of 64 x 64 x 16 and warps.
@@ -222,10 +224,10 @@ def test_every_operator_is_tested():
 
 # ----------------------------------------------------------------------------------------------- layouts and precisions
 
-ROUNDING = {"float32": 2.0**-24, "tf32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}  # of what is stored
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 
-@pytest.mark.parametrize("precision", ROUNDING)
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("shape", [(2, 3, 5, 9), (1, 8, 1, 300), (1, 70, 9, 8), (3, 33, 1, 1)])
 def test_channels_may_come_last(shape, precision, rng, device):
     x = (rng.standard_normal(shape) * np.exp2(rng.integers(-20, 12, shape))).astype(np.float32)
@@ -236,12 +238,75 @@ def test_channels_may_come_last(shape, precision, rng, device):
     program.run([x], [y], 1)
     algorithms = ["to channels last", "per channel, channels last", "to plain"]
     assert [step.algorithm for step in program.steps()] == algorithms
-    expected = x if precision in ("float32", "tf32") else x.astype(np.float16)
-    if precision == "bfloat16":
-        bits = x.view(np.uint32)
-        rounded = (bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
-        expected = np.where(np.isnan(x), x, rounded.view(np.float32))
-    np.testing.assert_array_equal(y, expected.astype(np.float32))
+    np.testing.assert_array_equal(y, selftest.stored(x, precision))
+
+
+LAST = {  # more shapes than the selftest has
+    "depthwise-even-kernel": conv("conv2d", (1, 5, 6, 6), (5, 1, 4, 2), stride=(1, 3), groups=5),
+    "depthwise-uneven-padding": conv("conv2d", (1, 8, 5, 7), (8, 1, 3, 3), padding=((2, 0), (0, 3)), groups=8),
+    "depthwise-stride-5x5": conv("conv2d", (1, 3, 9, 13), (3, 1, 5, 5), stride=2, padding=2, groups=3),
+    "depthwise-one-channel": conv("conv2d", (2, 8, 1, 1), (8, 1, 3, 3), padding=1, groups=8, activation="relu6"),
+    "groups-dilated": conv("conv2d", (1, 8, 9, 8), (8, 4, 3, 3), dilation=(2, 3), groups=2),
+    "groups-wide": conv("conv2d", (1, 64, 3, 5), (64, 32, 1, 1), groups=2),
+    "pool-dilated": Check("max_pool2d", {"x": (1, 3, 9, 8)}, {"kernel_size": (2, 3), "stride": 1, "dilation": (3, 2)}),
+    "pool-large": Check("max_pool2d", {"x": (1, 70, 20, 19)}, {"kernel_size": 9, "stride": 5, "padding": 4}),
+    "pool-ceil": Check("avg_pool2d", {"x": (1, 2, 7, 8)}, {"kernel_size": 4, "stride": 2, "ceil_mode": True}, 17),
+    "adaptive": Check("adaptive_avg_pool2d", {"x": (1, 3, 17, 17)}, {"output_size": (2, 1)}, 154),
+    "batch_norm": Check("batch_norm", {"x": (2, 1, 7, 3), "running_mean": (1,), "running_var": (1,), "weight": (1,),
+                                       "bias": (1,)}, {}, None),
+    "prelu-one-slope": Check("prelu", {"x": (2, 5, 3, 3), "weight": (1,)}, {}, 1),
+    "add-first": Check("add", {"x": (1, 5, 1, 1), "y": (2, 5, 3, 2)}, {"activation": "sigmoid"}, None),
+    "mul-one-channel": Check("mul", {"x": (2, 5, 4, 6), "y": (2, 1, 4, 6)}, {}, 1),
+    "add-along-width": Check("add", {"x": (2, 5, 4, 6), "y": (1, 1, 1, 6)}, {}, 2),
+    "norm-half": Check("local_response_norm", {"x": (1, 6, 2, 3)}, {"size": 5, "beta": 0.5, "k": 2.0}, None),
+    "norm-one": Check("local_response_norm", {"x": (1, 6, 2, 3)}, {"size": 5, "beta": 1.0}, None),
+    "softmax-other-axis": Check("softmax", {"x": (2, 3, 4, 5)}, {"dim": 3}, None),
+    "reflect": Check("pad", {"x": (1, 3, 3, 4)}, {"padding": (2, 3), "mode": "reflect"}),
+    "nearest": Check("upsample", {"x": (2, 2, 3, 5)}, {"size": (7, 6)}),
+    "concat-octets": Check("concat", {"tensors": [(2, 8, 2, 3), (2, 16, 2, 3), (2, 5, 2, 3)]}, {"dim": 1}),
+    "concat-rows": Check("concat", {"tensors": [(2, 3, 2, 3), (2, 3, 1, 3)]}, {"dim": 2}),
+    "max_pool2d-indices": Check("max_pool2d", {"x": (1, 5, 8, 9)}, {"kernel_size": 2, "return_indices": True}),
+    "pointwise": conv("conv2d", (1, 5, 3, 4), (9, 5, 1, 1)),
+    "linear": Check("linear", {"x": (1, 2, 3, 8), "weight": (4, 8)}, {}, 9),
+    "reduce": Check("reduce_sum", {"x": (2, 3, 4, 5)}, {"axes": (1,)}, 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("case", LAST)
+def test_operators_take_channels_last(case, precision, device):
+    (result,) = selftest.run(device, [replace(LAST[case], precision=precision)])
+    assert result.passed, result
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_parts_with_channels_last_are_written_in_place(precision, rng, device):
+    shapes = [(2, 8, 3, 5), (2, 24, 3, 5), (2, 5, 3, 5)]
+    xs = [integers(rng, shape) for shape in shapes]
+    program = _core.Program(device, "strict", precision)
+    inputs = [program.channels_last(program.input(shape)) for shape in shapes]
+    parts = [program.activation(x, "relu", 0.0) for x in inputs]
+    whole = program.activation(program.concat(parts, 1), "", 0.0)
+    again = program.concat([parts[0], parts[2]], 1)  # a part lies in one whole only
+    pooled = program.global_max_pool2d(parts[1])
+    results = [whole, again, pooled]
+    program.finish(results)
+    ys = [np.empty(program.dims(result), np.float32) for result in results]
+    program.run(xs, ys, 1)
+    rectified = [np.maximum(x, 0) for x in xs]
+    np.testing.assert_array_equal(ys[0], np.concatenate(rectified, 1))
+    np.testing.assert_array_equal(ys[1], np.concatenate([rectified[0], rectified[2]], 1))
+    np.testing.assert_array_equal(ys[2], rectified[1].max((2, 3), keepdims=True))
+    assert [step.algorithm for step in program.steps()].count("concat, channels last") == 1
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_network_runs_in_every_precision(precision, rng, device):
+    net = small_network()
+    x = rng.standard_normal((2, 3, 12, 10)).astype(np.float32)
+    y = net.compile(batch=2, device=device, precision=precision)(x)
+    bound = {"float32": 1e-6, "tf32": 2e-3, "bfloat16": 2e-2, "float16": 2e-3}[precision]
+    assert np.abs(y - net.reference(x)).max() <= bound
 
 
 # ---------------------------------------------------------------------------------------------------------- networks

@@ -11,6 +11,11 @@ FAMILIES = {
     "implicit gemm 3xtf32", "implicit gemm", "direct", "tiles", "windows", "global", "indices", "scatter", "concat",
     "per channel", "broadcast", "across channels", "rows", "columns", "copy", "bilinear", "gather", "indexed", "map",
     "warps", "threads",
+} | {
+    "to channels last", "to plain", "per channel, channels last", "broadcast, channels last",
+    "across channels, channels last", "pixels, channels last", "depthwise, channels last",
+    "small groups, channels last", "bilinear, channels last", "copy, channels last", "gather, channels last",
+    "concat, channels last", "windows, channels last", "global, channels last",
 }  # fmt: skip
 
 

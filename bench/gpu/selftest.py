@@ -11,7 +11,7 @@ def main() -> None:
     parser.add_argument("--reduced", action="store_true")
     parser.add_argument("--device", default="cuda")
     args = parser.parse_args()
-    chosen = selftest.checks()
+    chosen = selftest.checks(args.device)
     if args.reduced:  # one check for each operator
         chosen = list({check.op: check for check in reversed(chosen)}.values())
     failed = 0

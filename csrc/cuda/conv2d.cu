@@ -11,6 +11,7 @@
 // many zeros. Not measured on a GPU yet.
 
 #include "conv2d.cuh"
+#include "nhwc.h"
 #include "select.h"
 #include "tile.cuh"
 
@@ -147,6 +148,9 @@ ConvArgs in_tiles(ConvArgs args, int64_t tile_rows, int64_t tile_columns) {
 
 TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight,
                                const float* bias, TensorId residual, ActivationSpec activation) const {
+  if (is_channels_last(program, x) && conv2d_fits_grouped(s, program.spec(x).dtype)) {
+    return append_conv2d_grouped(program, x, s, weight, bias, residual, activation);
+  }
   constexpr int64_t fewest_rows = 8;  // of a tile's 64: below, a tile does more than 8 times the work
   ConvArgs args = conv_args(s, activation);
   const std::vector<float> reordered = s.transposed ? as_conv2d_weight(s, weight) : std::vector<float>();

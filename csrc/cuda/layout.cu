@@ -6,7 +6,7 @@
 // One thread per element; concat launches once for each part. Elements are copied as words of their size.
 // Limits: any sizes. Not measured on a GPU yet.
 
-#include "backend.h"
+#include "nhwc.h"
 
 namespace tesela::TESELA_DEVICE {
 namespace {
@@ -61,10 +61,15 @@ TensorId append_copy(Program& program, const char* algorithm, const std::vector<
 }  // namespace
 
 TensorId DeviceBackend::concat(Program& program, const std::vector<TensorId>& given, int64_t dim) const {
-  const std::vector<TensorId> parts = all_plain(program, given);
   std::vector<Dims> dims;
-  for (TensorId id : parts) dims.push_back(program.spec(id).dims);
+  for (TensorId id : given) dims.push_back(program.spec(id).dims);
   const Dims whole = concat_dims(dims, dim);
+  if (dim == 1 && std::any_of(given.begin(), given.end(), [&](TensorId id) { return is_channels_last(program, id); })) {
+    std::vector<TensorId> parts = given;
+    for (TensorId& id : parts) id = program.in_layout(id, Layout::channels_last);
+    return append_concat_nhwc(program, parts, whole);
+  }
+  const std::vector<TensorId> parts = all_plain(program, given);
   int64_t rows = 1;
   for (int64_t d = 0; d < dim; ++d) rows *= whole[d];
   return append_copy(program, "concat", parts, plain_spec(whole, program.spec(parts[0]).dtype), rows);
@@ -76,7 +81,7 @@ TensorId DeviceBackend::copy(Program& program, TensorId x) const {
 }
 
 TensorId DeviceBackend::pixel_shuffle(Program& program, TensorId x, int64_t factor) const {
-  x = program.in_layout(x, Layout::plain);
+  if (is_channels_last(program, x)) return append_pixel_shuffle_nhwc(program, x, factor);
   const Dims dims = program.spec(x).dims;
   const TensorSpec y = plain_spec(pixel_shuffle_dims(dims, factor));
   const PixelShuffleArgs args{y.elements(), dims[2], dims[3], factor};

@@ -32,4 +32,24 @@ TensorId append_per_channel_nhwc(Program& program, Elementwise op, TensorId x, A
 bool binary_fits_nhwc(const Program& program, TensorId x, TensorId y);
 TensorId append_binary_nhwc(Program& program, Elementwise op, TensorId x, TensorId y, ActivationSpec activation);
 
+// pool2d_nhwc.cu; averages fit where x's planes have fewer than 2^31 pixels. bounds: begin, end and count of each
+// window along H, then along W; window: elements, on average.
+bool pool2d_fits_nhwc(const Pool2dShape& s);
+TensorId append_max_pool2d_nhwc(Program& program, const char* algorithm, TensorId x, const Pool2dShape& s);
+TensorId append_avg_pool2d_nhwc(Program& program, const char* algorithm, TensorId x, const Dims& y,
+                                int64_t divisor_override, DeviceBuffer bounds, double window);
+// normalize_nhwc.cu
+TensorId append_local_response_norm_nhwc(Program& program, TensorId x, int64_t before, int64_t after, float alpha,
+                                         float beta, float k);
+TensorId append_softmax_nhwc(Program& program, TensorId x, bool log);  // over channels
+// layout_nhwc.cu. places: low_h, low_w, high_h, high_w; weights: along H, along W.
+TensorId append_concat_nhwc(Program& program, const std::vector<TensorId>& parts, const Dims& whole);  // of channels
+TensorId append_resample2d_nhwc(Program& program, TensorId x, Pair size, bool bilinear, DeviceBuffer places,
+                                DeviceBuffer weights, float constant);
+TensorId append_pixel_shuffle_nhwc(Program& program, TensorId x, int64_t factor);
+// conv2d_grouped.cu. weight: (OC, IC/G, KH, KW)
+bool conv2d_fits_grouped(const Conv2dShape& s, DType dtype);
+TensorId append_conv2d_grouped(Program& program, TensorId x, const Conv2dShape& s, const float* weight,
+                               const float* bias, TensorId residual, ActivationSpec activation);
+
 }  // namespace tesela::TESELA_DEVICE

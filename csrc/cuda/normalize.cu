@@ -8,7 +8,7 @@
 // the vector itself lies in one piece. It is swept three times.
 // Limits: any sizes. Not measured on a GPU yet.
 
-#include "backend.h"
+#include "nhwc.h"
 #include "reduce.cuh"
 
 namespace tesela::TESELA_DEVICE {
@@ -61,7 +61,9 @@ __global__ void __launch_bounds__(block_threads) softmax_kernel(SoftmaxArgs s, c
 
 TensorId DeviceBackend::local_response_norm(Program& program, TensorId x, int64_t before, int64_t after, float alpha,
                                             float beta, float k) const {
-  x = program.in_layout(x, Layout::plain);
+  if (is_channels_last(program, x)) {
+    return append_local_response_norm_nhwc(program, x, before, after, alpha, beta, k);
+  }
   const Dims dims = program.spec(x).dims;
   const int64_t size = before + 1 + after;
   const LocalResponseNormArgs args{element_count(dims, "local_response_norm"),
@@ -80,6 +82,7 @@ TensorId DeviceBackend::local_response_norm(Program& program, TensorId x, int64_
 }
 
 TensorId DeviceBackend::softmax(Program& program, TensorId x, int64_t dim, bool log) const {
+  if (is_channels_last(program, x) && dim == 1) return append_softmax_nhwc(program, x, log);
   x = program.in_layout(x, Layout::plain);
   const Dims dims = program.spec(x).dims;
   SoftmaxArgs args{1, dims[dim], 1, log};

@@ -13,8 +13,8 @@ struct PixelVector {
 };
 
 struct PixelVectors {
-  int64_t count, C, lanes_of_vector, vectors, pixels;  // vectors of a pixel, pixels of an image
-  Divisor by_vectors, by_pixels;
+  int64_t count, C, lanes_of_vector, vectors, pixels, width;  // vectors of a pixel, pixels of an image and of a row
+  Divisor by_vectors, by_pixels, by_width;
 
   PixelVectors(const Dims& dims, int64_t lanes)
       : count(0),
@@ -22,8 +22,10 @@ struct PixelVectors {
         lanes_of_vector(lanes),
         vectors((C + channel_octet - 1) / channel_octet * (channel_octet / lanes)),
         pixels(dims[2] * dims[3]),
+        width(dims[3]),
         by_vectors(vectors),
-        by_pixels(pixels) {
+        by_pixels(pixels),
+        by_width(width) {
     count = dims[0] * pixels * vectors;
   }
 
@@ -31,6 +33,7 @@ struct PixelVectors {
     const int64_t pixel = by_vectors.quotient(item), image = by_pixels.quotient(pixel);
     return {image, pixel - image * pixels, (item - pixel * vectors) * lanes_of_vector};
   }
+  TESELA_HOST_DEVICE int64_t row(int64_t pixel) const { return by_width.quotient(pixel); }
 };
 
 }  // namespace tesela

@@ -11,23 +11,14 @@
 // result does not depend on the order of threads. It waits for the stream, to report an index outside its plane.
 // Limits: any sizes. Not measured on a GPU yet.
 
-#include "backend.h"
+#include "nhwc.h"
 #include "reduce.cuh"
+#include "windows.h"
 
 namespace tesela::TESELA_DEVICE {
 namespace {
 
 constexpr int64_t large_window = 64;  // two elements for each lane of a warp
-
-struct Taps {
-  int64_t begin, end;
-};
-// The taps k of [0, taps) for which origin + k * dilation lies in [0, size).
-__device__ Taps taps_inside(int64_t origin, int64_t taps, int64_t dilation, int64_t size) {
-  const int64_t begin = origin >= 0 ? 0 : (-origin + dilation - 1) / dilation;
-  const int64_t end = origin >= size ? 0 : (size - 1 - origin) / dilation + 1;
-  return {begin, end < taps ? end : taps};
-}
 
 // ---------------------------------------------------------------------------------------------------------- kernels
 
@@ -41,7 +32,7 @@ __global__ void __launch_bounds__(block_threads) max_pool2d_kernel(Pool2dShape s
   for (int64_t item = my.first; item < s.N * s.C * s.OH * s.OW; item += my.stride) {
     const float* plane = x + item / s.OW / s.OH * s.IH * s.IW;
     const int64_t ih = item / s.OW % s.OH * s.SH - s.PT, iw = item % s.OW * s.SW - s.PL;
-    const Taps kh = taps_inside(ih, s.KH, s.DH, s.IH), kw = taps_inside(iw, s.KW, s.DW, s.IW);
+    const Taps<int64_t> kh = taps_inside(ih, s.KH, s.DH, s.IH), kw = taps_inside(iw, s.KW, s.DW, s.IW);
     float best = -INFINITY;
     int64_t best_at = -1;
     for (int64_t h = kh.begin; h < kh.end; ++h) {
@@ -111,6 +102,7 @@ __global__ void __launch_bounds__(block_threads)
 // --------------------------------------------------------------------------------------------------------- planning
 
 TensorId append_max_pool2d(Program& program, const char* algorithm, TensorId x, const Pool2dShape& s) {
+  if (is_channels_last(program, x) && pool2d_fits_nhwc(s)) return append_max_pool2d_nhwc(program, algorithm, x, s);
   x = program.in_layout(x, Layout::plain);
   const int64_t outputs = s.N * s.C * s.OH * s.OW;
   const bool by_warps = s.KH * s.KW >= large_window;
@@ -145,7 +137,6 @@ TensorId DeviceBackend::global_max_pool2d(Program& program, TensorId x) const {
 }
 
 TensorId DeviceBackend::avg_pool2d(Program& program, TensorId x, const AveragingWindows& windows) const {
-  x = program.in_layout(x, Layout::plain);
   const Dims dims = program.spec(x).dims;
   const auto OH = static_cast<int64_t>(windows.begin_h.size()), OW = static_cast<int64_t>(windows.begin_w.size());
   const TensorSpec y = plain_spec(adaptive_pool2d_dims(dims, {OH, OW}));
@@ -161,6 +152,11 @@ TensorId DeviceBackend::avg_pool2d(Program& program, TensorId x, const Averaging
     bounds.insert(bounds.end(), list->begin(), list->end());
   }
   DeviceBuffer buffer = DeviceBuffer::of(bounds);
+  const char* algorithm = OH * OW == 1 ? "global" : "windows";
+  if (is_channels_last(program, x) && dims[2] * dims[3] < int64_t{1} << 31) {
+    return append_avg_pool2d_nhwc(program, algorithm, x, y.dims, windows.divisor_override, std::move(buffer), window);
+  }
+  x = program.in_layout(x, Layout::plain);
   const int64_t *h = buffer.indices(), *w = h + 3 * OH;
   const AvgPool2dArgs args{dims[0] * dims[1], dims[2], dims[3], OH,        OW, windows.divisor_override, h, h + OH,
                            h + 2 * OH,        w,       w + OW,  w + 2 * OW};
@@ -170,8 +166,7 @@ TensorId DeviceBackend::avg_pool2d(Program& program, TensorId x, const Averaging
            by_warps ? grid_of_shares<warp_lanes>(outputs) : grid_of_shares<1>(outputs), stream, args, in[0].floats(),
            out[0].floats());
   };
-  return append(program, OH * OW == 1 ? "global" : "windows", {x}, {y}, 0, static_cast<double>(outputs) * window,
-                std::move(run))[0];
+  return append(program, algorithm, {x}, {y}, 0, static_cast<double>(outputs) * window, std::move(run))[0];
 }
 
 TensorId DeviceBackend::max_unpool2d(Program& program, TensorId x, TensorId indices, const Dims& y) const {

@@ -6,7 +6,7 @@
 // One thread per output; the coordinates of each axis were computed when the step was planned and lie on the device.
 // Limits: any sizes. Not measured on a GPU yet.
 
-#include "backend.h"
+#include "nhwc.h"
 
 namespace tesela::TESELA_DEVICE {
 namespace {
@@ -44,7 +44,6 @@ __global__ void __launch_bounds__(block_threads) resample2d_bilinear_kernel(Resa
 }  // namespace
 
 TensorId DeviceBackend::resample2d(Program& program, TensorId x, const Resampling& resampling) const {
-  x = program.in_layout(x, Layout::plain);
   const Dims dims = program.spec(x).dims;
   const auto OH = static_cast<int64_t>(resampling.low_h.size()), OW = static_cast<int64_t>(resampling.low_w.size());
   const bool bilinear = !resampling.weight_h.empty() || !resampling.weight_w.empty();
@@ -55,6 +54,10 @@ TensorId DeviceBackend::resample2d(Program& program, TensorId x, const Resamplin
   std::vector<float> weights = resampling.weight_h;
   weights.insert(weights.end(), resampling.weight_w.begin(), resampling.weight_w.end());
   DeviceBuffer place_buffer = DeviceBuffer::of(places), weight_buffer = DeviceBuffer::of(weights);
+  if (is_channels_last(program, x)) {
+    return append_resample2d_nhwc(program, x, {OH, OW}, bilinear, std::move(place_buffer), std::move(weight_buffer),
+                                  resampling.constant);
+  }
   const int64_t* at = place_buffer.indices();
   const float* weight = weight_buffer.floats();
   const Resample2dArgs args{dims[0] * dims[1] * OH * OW,

@@ -27,8 +27,12 @@ struct Lanes {
 
 // `from` and `to`: a multiple of 16 bytes.
 template <class T>
+__device__ Stored<T> load_stored(const T* from) {
+  return *reinterpret_cast<const Stored<T>*>(from);
+}
+template <class T>
 __device__ Lanes<T> load_lanes(const T* from) {
-  const auto stored = *reinterpret_cast<const Stored<T>*>(from);
+  const Stored<T> stored = load_stored(from);
   Lanes<T> lanes;
   TESELA_UNROLL
   for (int i = 0; i < vector_lanes<T>; ++i) lanes.lane[i] = as_float(stored.lane[i]);
@@ -77,11 +81,11 @@ __device__ void store_channels(T* pixel, int64_t channel, int64_t C, Lanes<T> la
   store_lanes(pixel + channel, lanes);
 }
 
-// Parameters of channels, `count` of them, with zeros up to `lanes`; a single one is left alone.
+// Parameters, `count` of them, with zeros up to `lanes`.
 inline std::vector<float> padded_lanes(const float* values, int64_t count, int64_t lanes) {
   if (values == nullptr) return {};
   std::vector<float> padded(values, values + count);
-  if (count > 1) padded.resize(static_cast<size_t>(lanes));
+  padded.resize(static_cast<size_t>(lanes));
   return padded;
 }
 

@@ -3,14 +3,15 @@
 Two inputs for each check. Integers from -4 to 4, where float32 sums are exact: the result must be equal. Then normal
 numbers, within a bound that follows from the arithmetic: with u = 2^-24, a sum of n products is wrong by at most
 n u sum |x| |w| (Higham, "Accuracy and stability of numerical algorithms", 2002, 3.1), and that sum is the reference on
-absolute values. Functions are allowed FUNCTION_UNITS roundings of their largest result.
+absolute values. Functions are allowed FUNCTION_UNITS roundings of their largest result. With a precision of 16 bits the
+reference gets numbers rounded to it, and its results are rounded once more.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,26 @@ class Check:
     arguments: dict[str, Any] = field(default_factory=dict)
     terms: int | None = 0
     dtype: str = "float32"
+    precision: str = ""  # of activations with channels last, as kernels for CUDA leave them to each other; "": plain
+
+    def stored(self, x: np.ndarray) -> np.ndarray:
+        """x as the device keeps it."""
+        return stored(x, self.precision) if x.dtype == np.float32 else x
+
+
+def stored(x: np.ndarray, precision: str) -> np.ndarray:
+    """float32 rounded to the 16 bits of that precision, if it has 16, ties to even."""
+    if precision == "float16":
+        return x.astype(np.float16).astype(np.float32)
+    if precision != "bfloat16":
+        return x
+    bits = x.view(np.uint32)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)
+    return np.where(np.isnan(x), x, rounded.view(np.float32))
+
+
+STORED_UNITS = {"bfloat16": 2.0**-8, "float16": 2.0**-11}
+FLOAT16_STEP = 2.0**-24  # between numbers below 2^-14
 
 
 @dataclass(frozen=True)
@@ -56,7 +77,7 @@ def conv(op: str, x: tuple, weight: tuple, **arguments: Any) -> Check:
     return Check(op, {"x": x, "weight": weight, "bias": (out,)}, arguments, terms + 1)
 
 
-def checks() -> list[Check]:
+def checks(device: str = "cpu") -> list[Check]:
     """Odd channels, one image and one pixel, tiles that are full and tiles that are not."""
     products = [
         conv("conv2d", (2, 3, 21, 19), (64, 3, 7, 7), stride=2, padding=3, activation="relu"),
@@ -127,14 +148,44 @@ def checks() -> list[Check]:
         Check("reduce_log_sum_exp", {"x": (4, 90)}, {"axes": (1,)}, None),
         Check("argmax", {"x": (4, 90)}, {"axis": 1}),
     ]
-    return [*products, *matrices, *pools, *maps, *copies, *arrays]
+    last = [] if device == "cpu" else channels_last_checks()
+    return [*products, *matrices, *pools, *maps, *copies, *arrays, *last]
+
+
+def channels_last_checks() -> list[Check]:
+    """The kernels that CUDA has for activations with channels last, in every format these are stored in."""
+    kinds = [
+        conv("conv2d", (2, 35, 9, 10), (35, 1, 3, 3), padding=1, groups=35, activation="relu"),
+        conv("conv2d", (1, 9, 8, 9), (9, 1, 5, 5), stride=2, padding=2, groups=9),
+        conv("conv2d", (1, 9, 8, 9), (9, 1, 3, 3), padding=2, dilation=2, groups=9),
+        conv("conv2d", (1, 12, 6, 7), (12, 2, 3, 3), padding=1, groups=6),
+        conv("conv2d", (1, 24, 7, 7), (24, 4, 3, 3), stride=2, padding=1, groups=6),
+        conv("conv2d", (1, 48, 5, 5), (48, 16, 3, 3), padding=1, groups=3),
+        Check("max_pool2d", {"x": (2, 17, 14, 13)}, {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
+        Check("avg_pool2d", {"x": (2, 17, 9, 8)}, {"kernel_size": 2, "padding": 1, "count_include_pad": False}, 5),
+        Check("global_avg_pool2d", {"x": (2, 33, 8, 8)}, {}, 65),
+        Check("global_max_pool2d", {"x": (2, 33, 7, 9)}),
+        Check("sigmoid", {"x": (2, 5, 4, 3)}, {}, None),
+        Check("prelu", {"x": (2, 5, 3, 3), "weight": (5,)}, {}, 1),
+        Check("add", {"x": (2, 9, 4, 3), "y": (2, 9, 4, 3)}, {"activation": "relu"}, 2),
+        Check("mul", {"x": (2, 5, 4, 6), "y": (2, 5, 1, 1)}, {}, 1),
+        Check("local_response_norm", {"x": (2, 19, 5, 5)}, {"size": 5, "alpha": 0.5}, None),
+        Check("local_response_norm", {"x": (1, 9, 3, 3)}, {"size": 4, "beta": 0.6}, None),
+        Check("softmax", {"x": (2, 21, 5, 5)}, {"dim": 1}, None),
+        Check("log_softmax", {"x": (1, 131, 2, 3)}, {"dim": 1}, None),
+        Check("pad", {"x": (1, 3, 4, 5)}, {"padding": (2, 3), "value": 2.0}),
+        Check("upsample", {"x": (1, 13, 4, 5)}, {"size": (7, 9), "mode": "bilinear"}, None),
+        Check("pixel_shuffle", {"x": (2, 18, 3, 4)}, {"upscale_factor": 3}),
+        Check("concat", {"tensors": [(2, 3, 5, 4), (2, 8, 5, 4)]}, {"dim": 1}),
+    ]
+    return [replace(kind, precision=precision) for kind in kinds for precision in ("float32", "bfloat16", "float16")]
 
 
 def run(device: str, chosen: Sequence[Check] | None = None) -> Iterator[Result]:
     """One result for each check, of all unless they are chosen. DeviceError if the device cannot be had."""
     _core.Program(device)
     rng = np.random.default_rng(31)
-    for check in checks() if chosen is None else chosen:
+    for check in checks(device) if chosen is None else chosen:
         try:
             yield _result(check, device, rng)
         except (RuntimeError, MemoryError) as error:
@@ -147,12 +198,16 @@ def _result(check: Check, device: str, rng: np.random.Generator) -> Result:
         operands = _operands(check, lambda shape: rng.integers(-4, 5, shape))
         algorithms, ys = _on_device(check, operands, device)
         # A mean is a quotient, rounded once by either side.
-        exact = all(np.array_equal(y, e.astype(y.dtype)) for y, e in zip(ys, _expected(check, operands), strict=True))
+        expected = [check.stored(e.astype(y.dtype)) for y, e in zip(ys, _expected(check, operands), strict=True)]
+        exact = all(np.array_equal(y, e) for y, e in zip(ys, expected, strict=True))
     operands = _operands(check, rng.standard_normal)
     algorithms, ys = _on_device(check, operands, device)
     error = 0.0
     for y, expected in zip(ys, _expected(check, operands), strict=True):
-        difference = np.abs(y.astype(np.float64) - expected)
+        rounding = STORED_UNITS.get(check.precision, 0.0) * np.abs(expected)
+        if check.precision == "float16":
+            rounding = np.maximum(rounding, FLOAT16_STEP / 2)
+        difference = np.maximum(np.abs(y.astype(np.float64) - expected) - rounding, 0)
         if y.shape != expected.shape or not np.isfinite(y).all():
             error = math.inf
         elif check.terms is None:
@@ -170,7 +225,8 @@ def _operands(check: Check, draw: Any) -> dict[str, Any]:
         if isinstance(shape, list):
             return np.array(shape, np.int64)
         values = draw(shape)
-        return (np.abs(values) + 1 if name == "running_var" else values).astype(check.dtype)
+        values = (np.abs(values) + 1 if name == "running_var" else values).astype(check.dtype)
+        return check.stored(values) if values.ndim == 4 else values  # vectors of parameters are float32
 
     operands = {
         name: [array(name, s) for s in shape] if name == "tensors" else array(name, shape)
@@ -185,12 +241,13 @@ def _operands(check: Check, draw: Any) -> dict[str, Any]:
 
 def _on_device(check: Check, operands: dict[str, Any], device: str) -> tuple[list[str], list[np.ndarray]]:
     operator = TABLE[check.op]
-    program = _core.Program(device, "strict")
+    program = _core.Program(device, "strict", check.precision or "float32")
     inputs: list[np.ndarray] = []
 
     def tensor(value: np.ndarray) -> int:
         inputs.append(value)
-        return program.input(value.shape, value.dtype.name)
+        x = program.input(value.shape, value.dtype.name)
+        return program.channels_last(x) if check.precision else x
 
     lowered = {
         name: value

@@ -64,6 +64,7 @@ T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = warpSize)
   return value;
 }
 
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __uint_as_float(uint32_t bits) { return __builtin_bit_cast(float, bits); }
 
 #define EMULATED_ATOMIC(name, result)                               \
