@@ -29,6 +29,13 @@ CASES = {
         "conv_transpose2d", [(1, 4, 3, 4), (4, 1, 4, 4), (2,)],
         {"groups": 2, "stride": (3, 2), "dilation": (1, 3), "padding": ((2, 1), (0, 3)), "activation": "relu"},
     ),
+    "conv_transpose2d-tiles": ("conv_transpose2d", [(2, 5, 6, 7), (5, 70, 4, 4), (70,)], {"stride": 2, "padding": 1}),
+    "conv_transpose2d-sparse": (
+        "conv_transpose2d", [(1, 3, 3, 2), (3, 9, 2, 1)], {"stride": (3, 4), "activation": "relu"},
+    ),
+    "conv_transpose2d-common-factor": (
+        "conv_transpose2d", [(1, 2, 4, 3), (2, 8, 3, 3), (8,)], {"stride": (4, 2), "dilation": (2, 4), "padding": 1},
+    ),
     "linear": ("linear", [(3, 70), (67, 70), (67,)], {"activation": "relu"}),
     "linear-rank-3": ("linear", [(2, 3, 5), (4, 5)], {}),
     "gemm": ("gemm", [(65, 33), (33, 66), (65, 66)], {"alpha": 2.0, "beta": -1.0}),

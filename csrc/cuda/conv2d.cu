@@ -1,14 +1,11 @@
-// conv2d and conv_transpose2d: y = activation(conv(x) + bias + residual).
-//
-//   conv2d            sum over ic, kh, kw of x[n, ic, oh*SH - PT + kh*DH, ...] * w[oc, ic, kh, kw]
-//   conv_transpose2d  the same sum over those ih with ih*SH - PT + kh*DH = oh, as a gather: no atomics, stable bits
+// conv2d: y = activation(b[oc] + residual + sum over ic, kh, kw of x[n, ic, oh*SH - PT + kh*DH, ...] * w[oc, ic, kh,
+// kw]) and the choice of kernels for it and for conv_transpose2d.
 //
 // implicit_gemm: within a group, rows are output channels, columns are pixels (n, oh, ow), and the summed index is
 // (ic, kh, kw). A block computes one tile (tile.cuh); the columns of B are never stored, but read from x where they
 // lie. direct: one thread per output. For groups of few output channels (depthwise), which would leave most of a tile
 // empty. Weights of conv_transpose2d are reordered to those of conv2d when planned: (OC, IC/G, KH, KW). Limits: IC/G *
-// KH * KW, OH * OW, IH * IW and padded coordinates below 2^31, or ShapeError. A strided conv_transpose2d multiplies by
-// many zeros. Not measured on a GPU yet.
+// KH * KW, OH * OW, IH * IW and padded coordinates below 2^31, or ShapeError. Not measured on a GPU yet.
 
 #include "conv2d.cuh"
 #include "nhwc.h"
@@ -19,26 +16,21 @@ namespace tesela::TESELA_DEVICE {
 namespace {
 
 // The input coordinate that output o and tap k meet in, or -1.
-template <bool transposed>
 __device__ int input_at(int o, int k, int S, int D, int P, int I) {
-  const int at = transposed ? o + P - k * D : o * S - P + k * D;
-  if (at < 0 || (transposed && at % S != 0)) return -1;
-  const int i = transposed ? at / S : at;
-  return i < I ? i : -1;
+  const int i = o * S - P + k * D;
+  return i < 0 || i >= I ? -1 : i;
 }
 
 // x of one group of one image, at the tap k = (ic * KH + kh) * KW + kw of an output pixel.
-template <bool transposed>
 __device__ float tap(const ConvArgs& s, const float* x, const Pixel& pixel, int k) {
   const int taps = s.KH * s.KW, ic = k / taps, kh = k % taps / s.KW, kw = k % s.KW;
-  const int ih = input_at<transposed>(pixel.oh, kh, s.SH, s.DH, s.PT, s.IH);
-  const int iw = input_at<transposed>(pixel.ow, kw, s.SW, s.DW, s.PL, s.IW);
+  const int ih = input_at(pixel.oh, kh, s.SH, s.DH, s.PT, s.IH);
+  const int iw = input_at(pixel.ow, kw, s.SW, s.DW, s.PL, s.IW);
   return ih < 0 || iw < 0 ? 0.0f : x[static_cast<int64_t>(ic) * s.IH * s.IW + ih * s.IW + iw];
 }
 
 // ---------------------------------------------------------------------------------------------------------- kernels
 
-template <bool transposed>
 __global__ void __launch_bounds__(block_threads, blocks_per_sm)
     conv2d_implicit_gemm_kernel(ConvArgs s, ConvOperands p) {
   for (int64_t tile = blockIdx.x; tile < s.G * s.m_tiles * s.n_tiles; tile += gridDim.x) {
@@ -53,7 +45,7 @@ __global__ void __launch_bounds__(block_threads, blocks_per_sm)
       return m0 + m < s.gemm_m ? w[static_cast<int64_t>(m0 + m) * s.gemm_k + k] : 0.0f;
     };
     const auto load_x = [&](int64_t k, int) {
-      return own_column < s.gemm_n ? tap<transposed>(s, x, own, static_cast<int>(k)) : 0.0f;
+      return own_column < s.gemm_n ? tap(s, x, own, static_cast<int>(k)) : 0.0f;
     };
     const TilePart part = tile_product(s.gemm_k, true, false, load_w, load_x);
     for (int j = 0; j < TN; ++j) {
@@ -68,7 +60,6 @@ __global__ void __launch_bounds__(block_threads, blocks_per_sm)
   }
 }
 
-template <bool transposed>
 __global__ void __launch_bounds__(block_threads) conv2d_direct_kernel(ConvArgs s, ConvOperands p) {
   const int64_t plane = static_cast<int64_t>(s.OH) * s.OW, outputs = s.gemm_n * s.OC;
   for (int64_t item = first_item(); item < outputs; item += item_stride()) {
@@ -78,7 +69,7 @@ __global__ void __launch_bounds__(block_threads) conv2d_direct_kernel(ConvArgs s
     const float* x = p.x + (n * s.IC + g * (s.IC / s.G)) * s.IH * s.IW;
     const float* w = p.w + oc * s.gemm_k;
     float sum = 0.0f;
-    for (int k = 0; k < s.gemm_k; ++k) sum = fmaf(w[k], tap<transposed>(s, x, pixel, k), sum);
+    for (int k = 0; k < s.gemm_k; ++k) sum = fmaf(w[k], tap(s, x, pixel, k), sum);
     finish(s, p, pixel, oc, sum);
   }
 }
@@ -162,14 +153,14 @@ TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& 
   if (args.gemm_m >= fewest_rows && conv2d_fits_mma(s) && tensor_cores_pay(product)) {
     return append_conv2d_mma(program, inputs, s, args, weight, bias, s.y_dims());
   }
+  if (s.transposed) return append_conv_transpose2d(program, inputs, s, args, weight, bias);
   args = in_tiles(args, BM, BN);
   DeviceBuffer w = DeviceBuffer::of(weight, s.OC * args.gemm_k), b = DeviceBuffer::of(bias, s.OC);
   const size_t weight_bytes = w.bytes() + b.bytes();
   const bool direct = args.gemm_m < fewest_rows;
   const Grid grid = direct ? grid_over(args.gemm_n * s.OC)
                            : Grid{s.G * args.m_tiles * args.n_tiles, block_threads, sizeof(TileMemory)};
-  auto* kernel = direct ? (s.transposed ? conv2d_direct_kernel<true> : conv2d_direct_kernel<false>)
-                        : (s.transposed ? conv2d_implicit_gemm_kernel<true> : conv2d_implicit_gemm_kernel<false>);
+  auto* kernel = direct ? conv2d_direct_kernel : conv2d_implicit_gemm_kernel;
   auto run = [=, w = std::move(w), b = std::move(b)](const Operand* in, const Operand* out, void* stream) {
     launch(
         kernel, grid, stream, args,

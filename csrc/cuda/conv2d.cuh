@@ -59,4 +59,8 @@ bool conv2d_fits_mma(const Conv2dShape& s);
 TensorId append_conv2d_mma(Program& program, const std::vector<TensorId>& inputs, const Conv2dShape& s, ConvArgs args,
                            const float* weight, const float* bias, const Dims& y);
 
+// conv_transpose2d.cu, with the same weights.
+TensorId append_conv_transpose2d(Program& program, const std::vector<TensorId>& inputs, const Conv2dShape& s,
+                                 ConvArgs args, const float* weight, const float* bias);
+
 }  // namespace tesela::TESELA_DEVICE
