@@ -4,6 +4,7 @@
 
 #include "backend.h"
 #include "divisor.h"
+#include "select.h"
 
 namespace tesela::TESELA_DEVICE {
 
@@ -58,5 +59,10 @@ ConvArgs in_tiles(ConvArgs args, int64_t tile_rows, int64_t tile_columns);  // t
 bool conv2d_fits_mma(const Conv2dShape& s);
 TensorId append_conv2d_mma(Program& program, const std::vector<TensorId>& inputs, const Conv2dShape& s, ConvArgs args,
                            const float* weight, const float* bias, const Dims& y);
+
+// conv2d_wgmma.cu, with the same weights.
+bool conv2d_fits_wgmma(const Conv2dShape& s, Precision precision);
+TensorId append_conv2d_wgmma(Program& program, TensorId x, TensorId residual, const Conv2dShape& s, const float* weight,
+                             const float* bias, ActivationSpec activation, const WgmmaChoice& choice);
 
 }  // namespace tesela::TESELA_DEVICE
