@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 # What the steps of csrc/cuda call themselves.
 FAMILIES = {
-    "implicit gemm 3xtf32", "implicit gemm", "direct", "tiles", "windows", "global", "indices", "scatter", "concat",
-    "per channel", "broadcast", "across channels", "rows", "columns", "copy", "bilinear", "gather", "indexed", "map",
-    "warps", "threads",
+    "wgmma 3xtf32", "implicit gemm 3xtf32", "implicit gemm", "direct", "tiles", "windows", "global", "indices",
+    "scatter", "concat", "per channel", "broadcast", "across channels", "rows", "columns", "copy", "bilinear", "gather",
+    "indexed", "map", "warps", "threads",
 } | {
     "to channels last", "to plain", "per channel, channels last", "broadcast, channels last",
     "across channels, channels last", "pixels, channels last", "depthwise, channels last",
@@ -34,8 +34,10 @@ def test_the_cpu_passes():
 @pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
 def test_every_kernel_family_of_cuda_is_reached(monkeypatch):
     results = list(selftest.run("emulator"))
-    monkeypatch.setenv("TESELA_EMULATOR_CAPABILITY", "7")  # without tensor cores
-    results += selftest.run("emulator", [check for check in selftest.checks() if check.op in ("conv2d", "linear")])
+    products = [check for check in selftest.checks() if check.op in ("conv2d", "linear")]
+    for capability in "87":  # without wgmma, without tensor cores
+        monkeypatch.setenv("TESELA_EMULATOR_CAPABILITY", capability)
+        results += selftest.run("emulator", products)
     assert all(result.passed for result in results), [result for result in results if not result.passed]
     assert {name for result in results for name in result.algorithms} == FAMILIES
 

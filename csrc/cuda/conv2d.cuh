@@ -4,6 +4,7 @@
 
 #include "backend.h"
 #include "divisor.h"
+#include "select.h"
 
 namespace tesela::TESELA_DEVICE {
 
@@ -62,5 +63,10 @@ TensorId append_conv2d_mma(Program& program, const std::vector<TensorId>& inputs
 // conv_transpose2d.cu, with the same weights.
 TensorId append_conv_transpose2d(Program& program, const std::vector<TensorId>& inputs, const Conv2dShape& s,
                                  ConvArgs args, const float* weight, const float* bias);
+
+// conv2d_wgmma.cu, with the same weights.
+bool conv2d_fits_wgmma(const Conv2dShape& s, Precision precision);
+TensorId append_conv2d_wgmma(Program& program, TensorId x, TensorId residual, const Conv2dShape& s, const float* weight,
+                             const float* bias, ActivationSpec activation, const WgmmaChoice& choice);
 
 }  // namespace tesela::TESELA_DEVICE

@@ -74,10 +74,18 @@ TensorId DeviceBackend::gemm(Program& program, TensorId a, TensorId b, TensorId 
 
 TensorId DeviceBackend::linear(Program& program, TensorId x, const GemmShape& s, const float* weight, const float* bias,
                                ActivationSpec activation) const {
-  x = program.in_layout(x, Layout::plain);
   // The same product as a convolution of one pixel: outputs are channels, rows of x images.
   const Conv2dShape pixel{s.M, s.K, 1, 1, s.N, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, false};
-  if (s.N < int64_t{1} << 30 && conv2d_fits_mma(pixel) && tensor_cores_pay({s.N, s.M, s.K})) {
+  const bool fits = s.N < int64_t{1} << 30;
+  const Choice choice = choose({s.N, s.M, s.K}, program, fits && conv2d_fits_mma(pixel),
+                               fits && conv2d_fits_wgmma(pixel, program.precision()));
+  if (choice.rung == Rung::wgmma) {
+    const TensorId y = append_conv2d_wgmma(program, program.reshaped(x, {s.M, s.K, 1, 1}), -1, pixel, weight, bias,
+                                           activation, choice.wgmma);
+    return program.reshaped(y, {s.M, s.N});
+  }
+  x = program.in_layout(x, Layout::plain);
+  if (choice.rung == Rung::mma) {
     return append_conv2d_mma(program, {x}, pixel, conv_args(pixel, activation), weight, bias, {s.M, s.N});
   }
   const GemmArgs args{s.M, s.N, s.K, s.K, 1, 1, s.K, 0, 1.0f, 1.0f, activation};

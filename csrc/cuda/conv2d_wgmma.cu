@@ -1,0 +1,213 @@
+// conv2d, unit-stride conv_transpose2d and linear by wgmma, fed by TMA: sm_90a.
+//
+//   y[pixel, oc] = activation(sum over kh, kw, ic of x[n, oh*SH - PT + kh*DH, ow*SW - PL + kw*DW, ic] * w[oc, kh, kw,
+//   ic]
+//                             + bias[oc] + residual[pixel, oc])
+//
+// Tensors are channels_last. Rows of the product are pixels (n, oh, ow), columns output channels, the summed index is
+// (kh, kw, ic), a tap's channels padded to 128 bytes. TMA's im2col mode brings 128 bytes of BM pixels under a tap with
+// one instruction, zeros for padding; weights are packed when planned, (OC, KH, KW, IC/G padded), and come as rows.
+// Blocks are persistent: each takes tile after tile (wgmma_tile.h). One thread issues copies through a ring of stages,
+// two warpgroups multiply what has arrived and apply bias, residual and activation to their sums in registers. Where
+// tiles are fewer than SMs the summed index is split; the parts go to memory as float32, and a second kernel adds them
+// in their order. Groups have a tensor map of x each and share a launch.
+// bfloat16, float16; tf32 of activations that are not rounded but cut; float32 as three products of tf32.
+// Limits: those of im2col.h; up to 4 groups, of channels that are multiples of 16 bytes and of 8. Not measured on a GPU
+// yet.
+
+#include "conv2d.cuh"
+#include "conv2d_wgmma.cuh"
+#include "select.h"
+#include "tensor_map.h"
+
+namespace tesela::TESELA_DEVICE {
+namespace {
+
+template <class Tile, class T>
+__global__ void __launch_bounds__(wgmma_threads, 1)
+    conv2d_wgmma_kernel(const __grid_constant__ WgmmaArgs s, const __grid_constant__ WgmmaMaps maps,
+                        const WgmmaOperands<T> p) {
+#if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  auto& memory = shared_memory<WgmmaMemory<Tile>>();
+  const int warpgroup = static_cast<int>(threadIdx.x) / warpgroup_threads;
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < Tile::stages; ++stage) {
+      ptx::mbarrier_init(&memory.full[stage], 1);
+      ptx::mbarrier_init(&memory.empty[stage], wgmma_consumers * warpgroup_threads / 32);
+    }
+    ptx::fence_mbarrier_init();
+  }
+  __syncthreads();
+  Ring<Tile::stages> ring;
+  if (warpgroup == 0) {
+    ptx::registers_down_to<producer_registers>();
+    if (threadIdx.x != 0) return;
+    ptx::prefetch_tensor_map(&maps.w);
+    for (int64_t tile = blockIdx.x; tile < s.tiles.count(); tile += gridDim.x) {
+      produce<Tile>(s, maps, place_of(s.tiles, tile), memory, ring);
+    }
+  } else {
+    ptx::registers_up_to<consumer_registers>();
+    const int consumer = warpgroup - 1;
+    const int m0 = consumer % Tile::consumers_m * Tile::rows * 64, n0 = consumer / Tile::consumers_m * Tile::columns;
+    for (int64_t tile = blockIdx.x; tile < s.tiles.count(); tile += gridDim.x) {
+      const WgmmaPlace at = place_of(s.tiles, tile);
+      const int steps = static_cast<int>(first_step(s.steps, s.tiles.splits, at.split + 1) -
+                                         first_step(s.steps, s.tiles.splits, at.split));
+      WgmmaSums<Tile> sum;
+      consume<Tile>(steps, memory, ring, m0, n0, sum);
+      store<Tile>(s, p, at, m0, n0, sum, memory);
+    }
+  }
+#endif
+}
+
+// Adds the parts of sums that were split, and does what follows the sums.
+template <class T>
+__global__ void __launch_bounds__(block_threads)
+    conv2d_wgmma_sum_kernel(const __grid_constant__ WgmmaArgs s, const WgmmaOperands<T> p) {
+  const int64_t of_pixel = s.tiles.groups * s.lanes, part = s.pixels * of_pixel;
+  for (int64_t item = first_item(); item < part / 8; item += item_stride()) {
+    Octet sum{};
+    for (int64_t split = 0; split < s.tiles.splits; ++split) {
+      const Octet more = load_octet<float>(p.partial + split * part + item * 8);
+      TESELA_UNROLL
+      for (int i = 0; i < 8; ++i) sum.lane[i] += more.lane[i];
+    }
+    const int64_t pixel = item * 8 / of_pixel;
+    const int lane = static_cast<int>(item * 8 - pixel * of_pixel), g = lane / s.lanes;
+    finish(s, p, pixel, g, lane - g * s.lanes, sum);
+  }
+}
+
+// --------------------------------------------------------------------------------------------------------- planning
+
+float rounded_to_tf32(float x) {  // ties away from zero, as cvt.rna does
+  const auto bits = std::bit_cast<uint32_t>(x);
+  return (bits & 0x7f800000) == 0x7f800000 ? x : std::bit_cast<float>((bits + 0x1000) & ~0x1fffu);
+}
+
+// (OC, IC/G, KH, KW) -> (OC, KH, KW, IC/G to a multiple of BK), of split the rounding's remainders after it.
+template <class Tile, class T>
+std::vector<T> pack_weights(const Conv2dShape& s, const float* weight, bool flipped) {
+  const int64_t channels = s.IC / s.G, taps = s.KH * s.KW, padded = ceil_div(channels, Tile::BK) * Tile::BK;
+  const int64_t half = s.OC * taps * padded;
+  std::vector<T> packed(static_cast<size_t>(half * (Tile::split ? 2 : 1)));
+  for (int64_t oc = 0; oc < s.OC; ++oc) {
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      T* to = packed.data() + (oc * taps + (flipped ? taps - 1 - tap : tap)) * padded;
+      for (int64_t ic = 0; ic < channels; ++ic) {
+        const float x = weight[(oc * channels + ic) * taps + tap];
+        const float rounded = Tile::type == MmaType::tf32 ? rounded_to_tf32(x) : x;
+        to[ic] = as_stored<T>(rounded);
+        if (Tile::split) to[half + ic] = as_stored<T>(std::isfinite(x) ? rounded_to_tf32(x - rounded) : 0.0f);
+      }
+    }
+  }
+  return packed;
+}
+
+// A transposed convolution of stride 1 is a convolution with the taps in reverse order.
+Conv2dShape as_forward(Conv2dShape s) {
+  if (!s.transposed) return s;
+  s.PT = (s.KH - 1) * s.DH - s.PT, s.PL = (s.KW - 1) * s.DW - s.PL;
+  s.transposed = false;
+  return s;
+}
+
+struct Request {
+  Program& program;
+  TensorId x, residual;
+  const Conv2dShape& shape;
+  const float *weight, *bias;
+  ActivationSpec activation;
+  int splits;
+};
+
+template <class Tile, class T>
+TensorId append_tiles(const Request& r) {
+  const Conv2dShape s = as_forward(r.shape);
+  const auto narrow = [](int64_t size) { return static_cast<int>(size); };
+  const int64_t pixels = s.N * s.OH * s.OW, channels = s.OC / s.G,
+                lanes = ceil_div(channels, channel_octet) * channel_octet;
+  const int64_t channel_steps = ceil_div(s.IC / s.G, Tile::BK), steps = s.KH * s.KW * channel_steps;
+  const WgmmaArgs args{
+      narrow(s.OH),          narrow(s.OW),
+      narrow(s.KW),          narrow(s.SH),
+      narrow(s.SW),          narrow(s.DH),
+      narrow(s.DW),          narrow(s.PT),
+      narrow(s.PL),          narrow(pixels),
+      narrow(channels),      narrow(lanes),
+      narrow(channel_steps), narrow(steps),
+      narrow(s.OC),          wgmma_tiles(ceil_div(channels, Tile::BN), ceil_div(pixels, Tile::BM), s.G, r.splits),
+      Divisor(s.OH * s.OW),  Divisor(s.OW),
+      r.activation};
+  const std::vector<T> packed = pack_weights<Tile, T>(s, r.weight, r.shape.transposed);
+  DeviceBuffer w = DeviceBuffer::of(packed), b = DeviceBuffer::of(r.bias, s.OC);
+  const CUtensorMap w_map =
+      tiled_map(w.data(), Tile::type, s.OC * (Tile::split ? 2 : 1), steps * Tile::BK, steps * Tile::BK, Tile::BN);
+  const size_t weight_bytes = w.bytes() + b.bytes();
+  const bool has_residual = r.residual >= 0, is_split = r.splits > 1;
+  std::vector<TensorId> inputs{r.program.in_layout(r.x, Layout::channels_last)};
+  if (has_residual) inputs.push_back(r.program.in_layout(r.residual, Layout::channels_last));
+  std::vector<TensorSpec> outputs{channels_last_spec(s.y_dims(), storage_of(r.program.precision()))};
+  if (is_split) outputs.push_back(plain_spec({r.splits, pixels, s.G * lanes}));
+  const Grid grid{std::min<int64_t>(args.tiles.count(), device_attribute(cudaDevAttrMultiProcessorCount)),
+                  wgmma_threads, sizeof(WgmmaMemory<Tile>)};
+  auto run = [=, w = std::move(w), b = std::move(b)](const Operand* in, const Operand* out, void* stream) {
+    const T* x = in[0].as<T>();
+    WgmmaMaps maps;
+    maps.w = w_map;
+    for (int64_t g = 0; g < s.G; ++g) {
+      maps.x[g] = im2col_map(x + g * (s.IC / s.G), Tile::type, s.N, s.IH, s.IW, s.IC / s.G,
+                             {in[0].pixel_stride, in[0].image_stride}, im2col_box(s), Tile::BM);
+    }
+    const WgmmaOperands<T> operands{b.floats(),          has_residual ? in[1].as<T>() : nullptr,
+                                    out[0].as<T>(),      has_residual ? in[1].pixel_stride : 0,
+                                    out[0].pixel_stride, is_split ? out[1].floats() : nullptr};
+    launch(conv2d_wgmma_kernel<Tile, T>, grid, stream, args, maps, operands);
+    if (is_split) launch(conv2d_wgmma_sum_kernel<T>, grid_over(pixels * s.G * lanes / 8), stream, args, operands);
+  };
+  return append(r.program, Tile::split ? "wgmma 3xtf32" : "wgmma", inputs, std::move(outputs), weight_bytes,
+                r.shape.flops(), std::move(run))[0];
+}
+
+template <MmaType type, bool split, class T>
+TensorId append_type(const Request& r, int BM, int BN) {
+  if (BM == 64) return append_tiles<WgmmaTile<type, split, 64, 128>, T>(r);
+  if constexpr (!split) {
+    if (BM == 256) return append_tiles<WgmmaTile<type, split, 256, 64>, T>(r);
+    if (BN == 256) return append_tiles<WgmmaTile<type, split, 128, 256>, T>(r);
+    if (BN == 192) return append_tiles<WgmmaTile<type, split, 128, 192>, T>(r);
+  }
+  return append_tiles<WgmmaTile<type, split, 128, 128>, T>(r);
+}
+
+}  // namespace
+
+bool conv2d_fits_wgmma(const Conv2dShape& shape, Precision precision) {
+  if (shape.transposed && (shape.SH > 1 || shape.SW > 1)) return false;
+  const Conv2dShape s = as_forward(shape);
+  const int64_t in_16_bytes = 16 / static_cast<int64_t>(bytes_of(storage_of(precision)));
+  constexpr int64_t most = int64_t{1} << 30;
+  return fits_im2col(s) && s.G <= most_wgmma_groups && s.OC < most && s.KH * s.KW * (s.IC / s.G + 64) < most &&
+         (s.G == 1 || (s.IC / s.G % in_16_bytes == 0 && s.OC / s.G % channel_octet == 0));
+}
+
+TensorId append_conv2d_wgmma(Program& program, TensorId x, TensorId residual, const Conv2dShape& s, const float* weight,
+                             const float* bias, ActivationSpec activation, const WgmmaChoice& choice) {
+  const Request request{program, x, residual, s, weight, bias, activation, choice.splits};
+  switch (program.precision()) {
+    case Precision::bfloat16:
+      return append_type<MmaType::bfloat16, false, bfloat16>(request, choice.BM, choice.BN);
+    case Precision::float16:
+      return append_type<MmaType::float16, false, float16>(request, choice.BM, choice.BN);
+    case Precision::tf32:
+      return append_type<MmaType::tf32, false, float>(request, choice.BM, choice.BN);
+    case Precision::float32:
+      break;
+  }
+  return append_type<MmaType::tf32, true, float>(request, choice.BM, choice.BN);
+}
+
+}  // namespace tesela::TESELA_DEVICE

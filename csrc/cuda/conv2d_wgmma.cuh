@@ -1,0 +1,269 @@
+// One tile of a convolution by wgmma, fed by TMA: the producer's side, the consumers' side, and what follows the sums.
+
+#pragma once
+
+#include "ptx.cuh"
+#include "vectors.cuh"
+#include "wgmma_tile.h"
+
+namespace tesela::TESELA_DEVICE {
+
+inline constexpr int most_wgmma_groups = 4;
+
+struct WgmmaMaps {
+  CUtensorMap x[most_wgmma_groups];  // (N, IH, IW, IC/G) of each group
+  CUtensorMap w;                     // (OC, KH * KW * IC/G padded), of split twice
+};
+
+struct WgmmaArgs {
+  int OH, OW, KW, SH, SW, DH, DW, PT, PL;
+  int pixels, channels, lanes;  // N * OH * OW, OC/G, and that to a multiple of 8
+  int channel_steps, steps;     // of a tap, of all
+  int low_row;                  // split: where w's second halves begin
+  WgmmaTiles tiles;
+  Divisor by_plane, by_width;  // OH * OW, OW
+  ActivationSpec activation;
+};
+
+template <class T>
+struct WgmmaOperands {
+  const float* bias;  // (OC) or null
+  const T* residual;  // channels_last, or null
+  T* y;               // channels_last
+  int64_t residual_stride, y_stride;
+  float* partial;  // (splits, pixels, G * lanes) where the sum is split, or null
+};
+
+// Rows of 8 bytes written by 16 lanes at once meet different banks.
+inline constexpr int staged_columns = 32, staged_row = staged_columns + 8;
+struct alignas(8) Two {
+  float first, second;
+};
+
+template <class Tile>
+struct WgmmaMemory {
+  alignas(swizzle_period) char a[Tile::stages][Tile::a_bytes];
+  alignas(swizzle_period) char b[Tile::stages][Tile::stage_bytes - Tile::a_bytes];
+  alignas(16) float staged[wgmma_consumers * warpgroup_threads / 32][16 * staged_row];
+  uint64_t full[Tile::stages], empty[Tile::stages];
+};
+
+// Position in the ring of stages; producer and consumers count the same steps.
+template <int stages>
+struct Ring {
+  int stage = 0;
+  unsigned parity = 0;
+  __device__ void advance() {
+    if (++stage < stages) return;
+    stage = 0;
+    parity ^= 1;
+  }
+};
+
+template <class Tile>
+__device__ void produce(const WgmmaArgs& s, const WgmmaMaps& maps, const WgmmaPlace& at, WgmmaMemory<Tile>& memory,
+                        Ring<Tile::stages>& ring) {
+  const int64_t pixel = at.m * Tile::BM, n = s.by_plane.quotient(pixel), in_plane = pixel - n * s.OH * s.OW,
+                oh = s.by_width.quotient(in_plane), ow = in_plane - oh * s.OW;
+  const int h = static_cast<int>(oh) * s.SH - s.PT, w = static_cast<int>(ow) * s.SW - s.PL;
+  const int row = static_cast<int>(at.group) * s.channels + static_cast<int>(at.n) * Tile::BN;
+  const int first = static_cast<int>(first_step(s.steps, s.tiles.splits, at.split));
+  const int end = static_cast<int>(first_step(s.steps, s.tiles.splits, at.split + 1));
+  int tap = first / s.channel_steps, channel_step = first % s.channel_steps;
+  int kh = tap / s.KW, kw = tap % s.KW;
+  for (int step = first; step < end; ++step, ring.advance()) {
+    const int stage = ring.stage;
+    ptx::mbarrier_wait(&memory.empty[stage], ring.parity ^ 1);
+    ptx::mbarrier_arrive_expect(&memory.full[stage], Tile::stage_bytes);
+    ptx::tma_load_im2col(memory.a[stage], &maps.x[at.group], &memory.full[stage], channel_step * Tile::BK, w, h,
+                         static_cast<int>(n), kw * s.DW, kh * s.DH);
+    ptx::tma_load_2d(memory.b[stage], &maps.w, &memory.full[stage], step * Tile::BK, row);
+    if constexpr (Tile::split) {
+      ptx::tma_load_2d(memory.b[stage] + Tile::b_bytes, &maps.w, &memory.full[stage], step * Tile::BK, s.low_row + row);
+    }
+    if (++channel_step < s.channel_steps) continue;
+    channel_step = 0;
+    if (++kw < s.KW) continue;
+    kw = 0, ++kh;
+  }
+}
+
+template <class Tile>
+using WgmmaSums = float[Tile::rows][Tile::columns / 2];
+
+// A warp has done with a stage.
+template <class Tile>
+__device__ void release(WgmmaMemory<Tile>& memory, int stage) {
+  if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(&memory.empty[stage]);
+}
+
+template <class Tile>
+__device__ void consume(int steps, WgmmaMemory<Tile>& memory, Ring<Tile::stages>& ring, int m0, int n0,
+                        WgmmaSums<Tile>& sum) {
+  int before = 0;
+  for (int step = 0; step < steps; ++step, ring.advance()) {
+    const int stage = ring.stage;
+    ptx::mbarrier_wait(&memory.full[stage], ring.parity);
+    const uint64_t a = wgmma_descriptor(ptx::shared_address(memory.a[stage] + m0 * swizzled_row));
+    const uint64_t b = wgmma_descriptor(ptx::shared_address(memory.b[stage] + n0 * swizzled_row));
+    TESELA_UNROLL
+    for (int r = 0; r < Tile::rows; ++r) ptx::hold(sum[r]);
+    ptx::wgmma_fence();
+    TESELA_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      TESELA_UNROLL
+      for (int r = 0; r < Tile::rows; ++r) {
+        ptx::wgmma<Tile::type, Tile::columns>(sum[r], a + r * (64 * swizzled_row >> 4) + k * wgmma_next_k,
+                                              b + k * wgmma_next_k, step > 0 || k > 0);
+      }
+    }
+    ptx::wgmma_commit();
+    ptx::wgmma_wait<1>();  // the step before this one
+    TESELA_UNROLL
+    for (int r = 0; r < Tile::rows; ++r) ptx::hold(sum[r]);
+    if (step > 0) release(memory, before);
+    before = stage;
+  }
+  ptx::wgmma_wait<0>();
+  TESELA_UNROLL
+  for (int r = 0; r < Tile::rows; ++r) ptx::hold(sum[r]);
+  release(memory, before);
+}
+
+// float32 by three products of tf32: a comes through registers, where it is split; w was split when it was packed. As
+// in mma_tile.cuh, smallest products first, and what tensor cores have summed, rounding toward zero, is added to
+// ordinary sums after every `promoted` steps.
+template <class Tile>
+  requires Tile::split
+__device__ void consume(int steps, WgmmaMemory<Tile>& memory, Ring<Tile::stages>& ring, int m0, int n0,
+                        WgmmaSums<Tile>& sum) {
+  static_assert(Tile::rows == 1);
+  constexpr int promoted = 2, sums = Tile::columns / 2;
+  const int lane = static_cast<int>(threadIdx.x) % 32, m = m0 + static_cast<int>(threadIdx.x) % 128 / 32 * 16;
+  float recent[sums];
+  TESELA_UNROLL
+  for (int i = 0; i < sums; ++i) sum[0][i] = 0.0f;
+  for (int step = 0; step < steps; ++step, ring.advance()) {
+    const int stage = ring.stage;
+    ptx::mbarrier_wait(&memory.full[stage], ring.parity);
+    uint32_t high[4][4], low[4][4];
+    TESELA_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      TESELA_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        const Element e = a_element(lane, i);
+        const char* from = memory.a[stage] + swizzled_place(m + e.row, (k * 8 + e.column) * 4);
+        const float x = *reinterpret_cast<const float*>(from);
+        high[k][i] = ptx::to_tf32(x);
+        low[k][i] = ptx::to_tf32(x - __uint_as_float(high[k][i]));
+      }
+    }
+    const uint64_t b = wgmma_descriptor(ptx::shared_address(memory.b[stage] + n0 * swizzled_row));
+    const uint64_t b_low = b + (Tile::b_bytes >> 4);
+    TESELA_UNROLL
+    for (int k = 0; k < 4; ++k) ptx::hold(high[k]), ptx::hold(low[k]);
+    ptx::hold(recent);
+    ptx::wgmma_fence();
+    TESELA_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      ptx::wgmma<MmaType::tf32, Tile::columns>(recent, low[k], b + k * wgmma_next_k, step % promoted > 0 || k > 0);
+      ptx::wgmma<MmaType::tf32, Tile::columns>(recent, high[k], b_low + k * wgmma_next_k, true);
+      ptx::wgmma<MmaType::tf32, Tile::columns>(recent, high[k], b + k * wgmma_next_k, true);
+    }
+    ptx::wgmma_commit();
+    ptx::wgmma_wait<0>();
+    ptx::hold(recent);
+    TESELA_UNROLL
+    for (int k = 0; k < 4; ++k) ptx::hold(high[k]), ptx::hold(low[k]);
+    __syncwarp();  // all its lanes have read a
+    release(memory, stage);
+    if (step % promoted != promoted - 1 && step != steps - 1) continue;
+    TESELA_UNROLL
+    for (int i = 0; i < sums; ++i) sum[0][i] += recent[i];
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------ after the sums
+
+struct Octet {
+  float lane[8];
+};
+
+// 16 bytes at a time.
+template <class T>
+__device__ Octet load_octet(const T* from) {
+  Octet x;
+  TESELA_UNROLL
+  for (int i = 0; i < 8; i += vector_lanes<T>) {
+    const Lanes<T> part = load_lanes(from + i);
+    TESELA_UNROLL
+    for (int j = 0; j < vector_lanes<T>; ++j) x.lane[i + j] = part.lane[j];
+  }
+  return x;
+}
+template <class T>
+__device__ void store_octet(T* to, const Octet& x) {
+  TESELA_UNROLL
+  for (int i = 0; i < 8; i += vector_lanes<T>) {
+    Lanes<T> part;
+    TESELA_UNROLL
+    for (int j = 0; j < vector_lanes<T>; ++j) part.lane[j] = x.lane[i + j];
+    store_lanes(to + i, part);
+  }
+}
+
+// 8 channels of a pixel, from `channel` of group g on; those beyond the last are 0.
+template <class T>
+__device__ void finish(const WgmmaArgs& s, const WgmmaOperands<T>& p, int64_t pixel, int g, int channel, Octet x) {
+  const int at = g * s.channels + channel;
+  Octet other{};
+  if (p.residual) other = load_octet(p.residual + pixel * p.residual_stride + at);
+  TESELA_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    const bool there = channel + i < s.channels;
+    if (there && p.bias) x.lane[i] += p.bias[at + i];
+    x.lane[i] = there ? activate(x.lane[i] + other.lane[i], s.activation) : 0.0f;
+  }
+  store_octet(p.y + pixel * p.y_stride + at, x);
+}
+
+// A warp turns 16 pixels of 32 channels at a time over in shared memory, so that a lane has 8 channels in a row.
+template <class Tile, class T>
+__device__ void store(const WgmmaArgs& s, const WgmmaOperands<T>& p, const WgmmaPlace& at, int m0, int n0,
+                      const WgmmaSums<Tile>& sum, WgmmaMemory<Tile>& memory) {
+  constexpr int chunks_of_row = Tile::columns / staged_columns, sums = staged_columns / 2;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32 - warpgroup_threads / 32;  // of the consumers
+  const int g = static_cast<int>(at.group);
+  float* staged = memory.staged[warp];
+  TESELA_ROLLED
+  for (int chunk = 0; chunk < Tile::rows * chunks_of_row; ++chunk) {
+    TESELA_UNROLL
+    for (int c = 0; c < Tile::rows * chunks_of_row; ++c) {  // registers have no index
+      if (c != chunk) continue;
+      TESELA_UNROLL
+      for (int i = 0; i < sums; i += 2) {
+        const Element e = wgmma_sum(lane, i);
+        const float* from = sum[c / chunks_of_row] + c % chunks_of_row * sums + i;
+        *reinterpret_cast<Two*>(staged + e.row * staged_row + e.column) = {from[0], from[1]};
+      }
+    }
+    __syncwarp();
+    TESELA_ROLLED
+    for (int item = lane; item < 16 * staged_columns / 8; item += 32) {
+      const int row = item / (staged_columns / 8), column = item % (staged_columns / 8) * 8;
+      const int64_t pixel = at.m * Tile::BM + m0 + chunk / chunks_of_row * 64 + warp % 4 * 16 + row;
+      const int channel = static_cast<int>(at.n) * Tile::BN + n0 + chunk % chunks_of_row * staged_columns + column;
+      if (pixel >= s.pixels || channel >= s.lanes) continue;
+      const Octet x = load_octet<float>(staged + row * staged_row + column);
+      if (p.partial) {
+        store_octet<float>(p.partial + ((at.split * s.pixels + pixel) * s.tiles.groups + g) * s.lanes + channel, x);
+      } else {
+        finish(s, p, pixel, g, channel, x);
+      }
+    }
+    __syncwarp();
+  }
+}
+
+}  // namespace tesela::TESELA_DEVICE

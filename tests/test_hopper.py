@@ -1,0 +1,145 @@
+"""The kernels for wgmma and TMA on the emulator: every precision, tile and kind of convolution, on small shapes."""
+
+import numpy as np
+import pytest
+from tesela import _core, reference
+
+pytestmark = pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+
+# Integers this small are exact in every format, and so are their sums and, rounded once, the results.
+PRECISIONS = {"float32": 2.0**-24, "tf32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
+TILES = ["128x128x1", "64x128x1", "128x256x1", "128x192x1", "256x64x1", "64x128x3"]
+
+CASES = {  # x, weight, keyword arguments of conv2d
+    "3x3": ((2, 16, 7, 6), (16, 16, 3, 3), {"padding": 1}),
+    "odd-channels": ((1, 5, 6, 5), (13, 5, 3, 2), {"padding": ((2, 0), (1, 1))}),
+    "1x1": ((3, 24, 5, 5), (40, 24, 1, 1), {}),
+    "stride": ((1, 8, 11, 13), (8, 8, 3, 3), {"stride": (2, 3), "padding": (1, 2)}),
+    "dilation": ((2, 8, 12, 11), (8, 8, 3, 2), {"dilation": (3, 4), "padding": (3, 2)}),
+    "groups": ((2, 32, 5, 5), (16, 16, 3, 3), {"groups": 2, "padding": 1}),
+    "deep": ((1, 150, 3, 3), (9, 150, 2, 2), {"padding": 1}),
+    "many-tiles": ((5, 8, 9, 9), (200, 8, 1, 1), {}),
+}
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(17)
+
+
+@pytest.fixture(params=["0", "1", "2"], ids=lambda seed: f"seed{seed}")
+def schedule(request, monkeypatch):
+    monkeypatch.setenv("TESELA_EMULATOR_SEED", request.param)
+
+
+def integers(rng, shape, size=3):
+    return rng.integers(-size, size + 1, shape).astype(np.float32)
+
+
+def planned(precision, x, weight, bias=None, residual=None, activation="", accuracy="default", **keywords):
+    """conv2d on the emulator, and the algorithm that ran."""
+    program = _core.Program("emulator", accuracy, precision)
+    pair = lambda value: (value, value) if isinstance(value, int) else tuple(value)  # noqa: E731
+    (top, bottom), (left, right) = (pair(side) for side in pair(keywords.get("padding", 0)))
+    inputs = [program.input(a.shape) for a in (x, residual) if a is not None]
+    y = program.conv2d(
+        inputs[0], weight, bias, pair(keywords.get("stride", 1)), (top, bottom, left, right),
+        pair(keywords.get("dilation", 1)), keywords.get("groups", 1), inputs[1] if residual is not None else -1,
+        activation, 0.0,
+    )  # fmt: skip
+    result = np.empty(program.dims(y), np.float32)
+    program.finish([y])
+    program.run([a for a in (x, residual) if a is not None], [result], 1)
+    return result, [step.algorithm for step in program.steps()]
+
+
+def rounded_to(precision, y):
+    """float64 as a program of that precision stores it."""
+    y = y.astype(np.float32)
+    if precision == "float16":
+        return y.astype(np.float16).astype(np.float32)
+    if precision == "bfloat16":
+        bits = y.view(np.uint32)
+        return ((bits + 0x7FFF + (bits >> 16 & 1)) & np.uint32(0xFFFF0000)).view(np.float32)
+    return y
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("case", CASES)
+def test_integers_are_exact(case, precision, rng, monkeypatch):
+    x_shape, w_shape, keywords = CASES[case]
+    x, weight, bias = integers(rng, x_shape), integers(rng, w_shape), integers(rng, w_shape[:1])
+    expected = rounded_to(precision, reference.conv2d(x, weight, bias, **keywords))
+    for tile in TILES:
+        monkeypatch.setenv("TESELA_WGMMA_TILE", tile)
+        y, algorithms = planned(precision, x, weight, bias, **keywords)
+        assert any("wgmma" in algorithm for algorithm in algorithms), algorithms
+        np.testing.assert_array_equal(y, expected, err_msg=tile)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("tile", ["128x128x1", "64x128x4"])
+def test_every_schedule_gives_the_same_bits(tile, precision, schedule, rng, monkeypatch):
+    monkeypatch.setenv("TESELA_WGMMA_TILE", tile)
+    x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((2, 80, 6, 5), (24, 80, 3, 3)))
+    bias, residual = rng.standard_normal(24).astype(np.float32), rng.standard_normal((2, 24, 6, 5)).astype(np.float32)
+    y, _ = planned(precision, x, weight, bias, residual, "gelu", padding=1)
+    monkeypatch.setenv("TESELA_EMULATOR_SEED", "0")
+    np.testing.assert_array_equal(y, planned(precision, x, weight, bias, residual, "gelu", padding=1)[0])
+
+
+@pytest.mark.parametrize("tile", ["128x128x1", "64x128x4"])
+@pytest.mark.parametrize("precision, unit", [("float32", 2.0**-23), ("tf32", 2.0**-10), ("bfloat16", 2.0**-8),
+                                             ("float16", 2.0**-10)])  # fmt: skip
+def test_errors_are_those_of_the_precision(precision, unit, tile, rng, monkeypatch):
+    monkeypatch.setenv("TESELA_WGMMA_TILE", tile)
+    x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 96, 5, 5), (16, 96, 3, 3)))
+    residual = rng.standard_normal((1, 16, 3, 3)).astype(np.float32)
+    y, _ = planned(precision, x, weight, None, residual, "leaky_relu")
+    expected = reference.add(reference.conv2d(x, weight), residual, activation=("leaky_relu", 0.0))
+    # Each operand is rounded once, tf32's activations are cut; sums are float32, toward zero. Then y is rounded.
+    bound = reference.conv2d(np.abs(x), np.abs(weight)) + np.abs(residual)
+    inexact = 27 * 2.0**-24 * bound  # sums of 864 products in 27 stretches of 32 that are added without tensor cores
+    allowed = bound * 2 * unit + inexact if precision != "float32" else bound * 27 * unit
+    assert (np.abs(y - expected) <= allowed + np.abs(expected) * PRECISIONS[precision]).all()
+    assert np.abs(y - expected).max() > 0
+
+
+def test_small_results_are_zero_beyond_the_last_channel(rng, monkeypatch):
+    # sigmoid(0) is not: a second convolution would multiply what the first left there.
+    monkeypatch.setenv("TESELA_WGMMA_TILE", "128x128x1")
+    x, first, second = (integers(rng, shape) for shape in ((1, 8, 4, 4), (9, 8, 1, 1), (8, 9, 1, 1)))
+    program = _core.Program("emulator", "default", "bfloat16")
+    no = (-1, "", 0.0)
+    inner = program.conv2d(program.input(x.shape), first, None, (1, 1), (0, 0, 0, 0), (1, 1), 1, -1, "sigmoid", 0.0)
+    y = program.conv2d(inner, second, None, (1, 1), (0, 0, 0, 0), (1, 1), 1, *no)
+    result = np.empty(program.dims(y), np.float32)
+    program.finish([y])
+    program.run([x], [result], 1)
+    middle = rounded_to("bfloat16", reference.sigmoid(reference.conv2d(x, first)))
+    np.testing.assert_allclose(result, reference.conv2d(middle, second), rtol=2.0**-7, atol=2.0**-5)
+
+
+@pytest.mark.parametrize("width, keywords", [
+    (9, {"padding": ((0, 0), (129, 0))}), (30, {"stride": (1, 9)}), (260, {"dilation": (1, 256)}), (9, {"groups": 8}),
+    (9, {"groups": 2}),
+])  # fmt: skip
+def test_what_tma_cannot_do_runs_elsewhere(width, keywords, rng, monkeypatch):
+    monkeypatch.setenv("TESELA_WGMMA_TILE", "128x128x1")
+    groups = keywords.get("groups", 1)
+    x, weight = integers(rng, (1, 3 * groups, 1, width)), integers(rng, (8 * groups, 3, 1, 2))
+    y, algorithms = planned("bfloat16", x, weight, **keywords)
+    assert not any("wgmma" in algorithm for algorithm in algorithms)
+    np.testing.assert_array_equal(y, reference.conv2d(x, weight, **keywords).astype(np.float32))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_linear(precision, rng, monkeypatch):
+    monkeypatch.setenv("TESELA_WGMMA_TILE", "64x128x2")
+    x, weight, bias = integers(rng, (3, 75)), integers(rng, (130, 75)), integers(rng, (130,))
+    program = _core.Program("emulator", "default", precision)
+    program.finish([program.linear(program.input(x.shape), weight, bias, "relu", 0.0)])
+    y = np.empty((3, 130), np.float32)
+    program.run([x], [y], 1)
+    assert any("wgmma" in step.algorithm for step in program.steps())
+    np.testing.assert_array_equal(y, rounded_to(precision, reference.linear(x, weight, bias, activation="relu")))
