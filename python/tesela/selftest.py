@@ -226,7 +226,7 @@ def _operands(check: Check, draw: Any) -> dict[str, Any]:
             return np.array(shape, np.int64)
         values = draw(shape)
         values = (np.abs(values) + 1 if name == "running_var" else values).astype(check.dtype)
-        return check.stored(values) if values.ndim == 4 else values  # vectors of parameters are float32
+        return check.stored(values) if values.ndim > 1 else values  # vectors of parameters are float32
 
     operands = {
         name: [array(name, s) for s in shape] if name == "tensors" else array(name, shape)
