@@ -409,7 +409,7 @@ def torch_resnet(nn, kernels, depths):
 def test_state_dict_of_pytorch_as_safetensors(torch, tmp_path):
     save_file = pytest.importorskip("safetensors.torch").save_file
     net, module = randomised(models.resnet18()), torch_resnet(torch.nn, (3, 3), (2, 2, 2, 2))
-    module.load_state_dict({name: torch.from_numpy(value) for name, value in net.state_dict().items()})
+    module.load_state_dict({name: torch.tensor(value) for name, value in net.state_dict().items()})
     assert "layer2.0.downsample.1.num_batches_tracked" in module.state_dict()
     path = tmp_path / "resnet18.safetensors"
     save_file(module.state_dict(), path)
@@ -485,7 +485,7 @@ PEERS = {
 def test_agrees_with_pytorch(torch, name, request):
     net = request.getfixturevalue("alexnet") if name == "alexnet" else randomised(models.NETWORKS[name]())
     module = PEERS[name](torch.nn).eval()
-    module.load_state_dict({name: torch.from_numpy(value) for name, value in net.parameters.items()})
+    module.load_state_dict({name: torch.tensor(value) for name, value in net.parameters.items()})
     x = np.random.default_rng(5).standard_normal((1, *net.graph.inputs["image"]), np.float32)
     with torch.no_grad():
         expected = module(torch.from_numpy(x)).numpy()

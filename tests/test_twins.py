@@ -61,7 +61,7 @@ def test_twin(name):
             state[tensor] = rng.normal(0, 0.2, parameter.shape)
     net.load_state_dict(state)
     module = twin().eval()
-    missing, unexpected = module.load_state_dict({k: torch.from_numpy(v) for k, v in net.parameters.items()}, False)
+    missing, unexpected = module.load_state_dict({k: torch.tensor(v) for k, v in net.parameters.items()}, False)
     assert not unexpected and all(tensor.endswith("num_batches_tracked") for tensor in missing)
 
     ((channels, *own),) = net.graph.inputs.values()
@@ -89,7 +89,7 @@ def test_siamese_distance(distance):
     x, y = (torch.from_numpy(e).double() for e in models.siamese(weights={
         name: v for name, v in net.parameters.items() if not name.startswith("prediction")})(*images))  # fmt: skip
     if distance == "learned":
-        weight, bias = (torch.from_numpy(net.parameters[f"prediction.{k}"]).double() for k in ("weight", "bias"))
+        weight, bias = (torch.tensor(net.parameters[f"prediction.{k}"]).double() for k in ("weight", "bias"))
         expected = ((x - y).abs() @ weight.T + bias).sigmoid().numpy()
     else:
         expected = DISTANCES[distance](x, y).numpy()
@@ -113,7 +113,7 @@ def test_the_tutorial_counts_the_parameters_of_m5():
 def test_a_seeded_fcn_interpolates():
     """Between the centres of two scores, the result is their weighed mean, as F.interpolate has it."""
     net = models.fcn8s(num_classes=3, size=(32, 32))
-    weight = torch.from_numpy(net.parameters["upscore8.weight"])
+    weight = torch.tensor(net.parameters["upscore8.weight"])
     x = torch.rand(1, 3, 5, 6)
     expected = F.interpolate(x, scale_factor=8, mode="bilinear")[:, :, 8:-8, 8:-8]
     actual = F.conv_transpose2d(x, weight, stride=8, padding=4)[:, :, 8:-8, 8:-8]
@@ -132,7 +132,7 @@ def test_siamese():
                       ("conv4", nn.Conv2d(128, 256, 4)), ("relu4", nn.ReLU()), ("flatten", nn.Flatten()),
                       ("fc1", nn.Linear(9216, 4096)), ("sigmoid", nn.Sigmoid()))  # fmt: skip
     net = models.siamese()
-    branch.load_state_dict({name.removeprefix("left."): torch.from_numpy(v) for name, v in net.parameters.items()})
+    branch.load_state_dict({name.removeprefix("left."): torch.tensor(v) for name, v in net.parameters.items()})
     images = np.random.default_rng(1).standard_normal((2, 1, 1, 105, 105), np.float32)
     with torch.no_grad():
         for actual, x in zip(net(*images), images, strict=True):
