@@ -12,6 +12,14 @@ namespace {
 
 }  // namespace
 
+TensorId Backend::gated_conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight,
+                               const float* bias, TensorId gate, TensorId residual, ActivationSpec activation) const {
+  const bool adds = residual >= 0;
+  const TensorId y = conv2d(program, x, s, weight, bias, -1, {});
+  const TensorId gated = binary(program, Binary::mul, y, gate, adds ? ActivationSpec{} : activation);
+  return adds ? binary(program, Binary::add, gated, residual, activation) : gated;
+}
+
 std::vector<TensorId> Backend::top_k(Program&, TensorId, int64_t, int64_t, bool) const { lacks(*this, "top_k"); }
 
 std::vector<TensorId> Backend::non_max_suppression(Program&, TensorId, TensorId, const Suppression&) const {

@@ -140,6 +140,10 @@ class Backend {
   // call only. bias may be null, residual -1.
   virtual TensorId conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias,
                           TensorId residual, ActivationSpec) const = 0;
+  // y = activation(gate * (conv(x) + bias) + residual), gate (N, OC, 1, 1): as three steps where a backend has no
+  // better.
+  virtual TensorId gated_conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias,
+                                TensorId gate, TensorId residual, ActivationSpec) const;
   // alpha * op(a) @ op(b) + beta * c, all tensors of the program; c has y's shape, is one row (c_is_row), or is -1.
   virtual TensorId gemm(Program&, TensorId a, TensorId b, TensorId c, const GemmShape&, float alpha, float beta,
                         bool trans_a, bool trans_b, bool c_is_row, ActivationSpec) const = 0;

@@ -269,19 +269,28 @@ void define_program(py::module_& m) {
   program.def(
       "conv2d",
       [](P& p, TensorId x, const Floats& weight, const std::optional<Floats>& bias, Pair stride, Padding padding,
-         Pair dilation, int64_t groups, TensorId residual, const std::string& activation, float parameter) {
+         Pair dilation, int64_t groups, TensorId residual, TensorId gate, const std::string& activation,
+         float parameter) {
         const Conv2dShape s = conv2d_shape(p.dims(x), dims_of(weight), stride, padding, dilation, groups);
         expect_size("conv2d bias", bias, s.OC);
+        const Dims per_channel{s.N, s.OC, 1, 1};
+        if (gate >= 0 && p.dims(gate) != per_channel) {
+          throw ShapeError("conv2d: expected gate of shape " + to_string(per_channel) + ", got " +
+                           to_string(p.dims(gate)));
+        }
         if (residual >= 0 && p.dims(residual) != s.y_dims()) {
           throw ShapeError("conv2d: expected residual of shape " + to_string(s.y_dims()) + ", got " +
                            to_string(p.dims(residual)));
         }
+        const ActivationSpec last = activation_spec(activation, parameter);
         const py::gil_scoped_release unlocked;  // weights are packed
-        return p.backend().conv2d(p.program, x, s, weight.data(), data_or_null(bias), residual,
-                                  activation_spec(activation, parameter));
+        if (gate >= 0) {
+          return p.backend().gated_conv2d(p.program, x, s, weight.data(), data_or_null(bias), gate, residual, last);
+        }
+        return p.backend().conv2d(p.program, x, s, weight.data(), data_or_null(bias), residual, last);
       },
-      "x"_a, "weight"_a, "bias"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "residual"_a, "activation"_a,
-      "parameter"_a);
+      "x"_a, "weight"_a, "bias"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "residual"_a, "gate"_a,
+      "activation"_a, "parameter"_a);
   program.def(
       "conv_transpose2d",
       [](P& p, TensorId x, const Floats& weight, const std::optional<Floats>& bias, Pair stride, Padding padding,

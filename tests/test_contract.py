@@ -97,6 +97,7 @@ REFUSED = [
      ValueError, ["conv2d", "groups=2", "8 input channels", "has 4"]),
     ("conv2d", dict(x=X, weight=W, bias=zeros(5)), ValueError, ["conv2d", "bias of shape (6,)", "(5,)"]),
     ("conv2d", dict(x=X, weight=W, bias=zeros(6, 1)), ValueError, ["conv2d", "bias of shape (6,)", "(6, 1)"]),
+    ("conv2d", dict(x=X, weight=W, gate=zeros(1, 6)), ValueError, ["conv2d", "gate of shape (1, 6, 1, 1)", "(1, 6)"]),
     ("conv2d", dict(x=X, weight=W, residual=zeros(1, 6, 6, 5)),
      ValueError, ["conv2d", "residual of shape (1, 6, 6, 6)", "(1, 6, 6, 5)"]),
     ("conv_transpose2d", dict(x=X, weight=W), ValueError, ["conv_transpose2d", "(6, 4, 3, 3)", "takes 6", "has 4"]),

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tesela as ts
-from tesela import models
+from tesela import Graph, Network, models
 from tesela.network import ACCURACIES
 from tesela.passes import optimize
 
@@ -223,6 +223,44 @@ def test_optimized_graph_is_the_same_network(net):
         x = images(net)
         # Folded weights are rounded to float32 once more; that is all.
         near(*graph.evaluate(parameters, {"image": x}), net.reference(x), bound=1e-6)
+
+
+def excited(wide=24, narrow=8, output=()):
+    """A squeeze-and-excitation block: conv3, what it is multiplied with, and a shortcut."""
+    g = Graph("excited")
+    x = g.conv2d("conv1", g.input("image", (3, 9, 8)), narrow, 3, activation="relu")
+    y = g.conv2d("conv3", x, wide, 1)
+    s = g.conv2d("fc1", g.global_avg_pool2d("pool", y), 5, 1, activation="relu")
+    s = g.conv2d("fc2", s, wide, 1, activation="sigmoid")
+    y = g.mul("mul", s, y)
+    g.output(g.relu("relu", g.add("add", y, g.conv2d("shortcut", x, wide, 1))), *output)
+    return Network(g)
+
+
+def test_a_gate_is_known_before_the_convolution_that_applies_it():
+    net = excited()
+    graph, parameters = optimize(net.graph, dict(net.parameters))
+    assert [node.name for node in graph.nodes] == ["conv1", "pool", "fc1", "fc2", "conv3", "shortcut"]
+    pool, fc1, conv3 = graph.nodes[1], graph.nodes[2], graph.nodes[4]
+    assert pool.inputs == {"x": "conv1"} and parameters[fc1.parameters["weight"]].shape == (5, 8, 1, 1)
+    assert conv3.inputs == {"x": "conv1", "gate": "fc2"}
+    x = images(net, batch=3)
+    near(*graph.evaluate(parameters, {"image": x}), net.reference(x), bound=1e-6)
+    near(net(x), net.reference(x))
+
+
+@pytest.mark.parametrize("given", [{"output": ("pool",)}, {"wide": 8, "narrow": 24}], ids=["asked for", "narrowing"])
+def test_a_mean_that_is_asked_for_or_would_grow_stays(given):
+    net = excited(**given)
+    graph, parameters = optimize(net.graph, dict(net.parameters))
+    assert next(node for node in graph.nodes if node.name == "pool").inputs == {"x": "conv3"}
+    x = images(net, batch=2)
+    for y, expected in zip(
+        graph.evaluate(parameters, {"image": x}),
+        net.reference(x) if len(graph.outputs) > 1 else [net.reference(x)],
+        strict=True,
+    ):
+        near(y, expected, bound=1e-6)
 
 
 # ------------------------------------------------------------------------------------- several inputs, several parts

@@ -146,6 +146,7 @@ EXACT = {
     "conv2d groups": (conv(6, 3, groups=2, dilation=2, padding=2, activation="relu"), X),
     "conv2d depthwise": (conv(4, 3, groups=4, activation=("leaky_relu", 0.25)), X),
     "conv2d residual": (bare("conv2d", WEIGHT, padding=1, activation="relu"), *RESIDUAL),
+    "conv2d gate": (bare("conv2d", WEIGHT, padding=1, activation="relu"), *RESIDUAL, (4, 1, 1)),
     "conv_transpose2d": (conv_transpose(5, 3), X),
     "conv_transpose2d without bias": (conv_transpose(5, 4, bias=False, stride=2, padding=((0, 1), (2, 3))), X),
     "conv_transpose2d output_padding": (conv_transpose(5, (3, 2), stride=(3, 2), output_padding=(2, 1)), X),

@@ -65,14 +65,17 @@ def convolutions(draw, transposed: bool = False) -> tuple[tuple[int, ...], tuple
     return (n, groups * ics, *size), (groups * ocs, ics, *kernel), arguments
 
 
-@given(isas, convolutions(), between(0, 99), st.booleans(), st.booleans(), activations)
+@given(isas, convolutions(), between(0, 99), st.booleans(), st.booleans(), st.booleans(), activations)
 @settings(max_examples=200)
-def test_conv2d(isa, problem, seed, bias, residual, activation):
+def test_conv2d(isa, problem, seed, bias, residual, gate, activation):
     x_shape, weight_shape, arguments = problem
     x, weight = integers(seed, *x_shape), integers(seed + 1, *weight_shape)
     operands = {"bias": integers(seed + 2, weight_shape[0])} if bias else {}
+    y_shape = reference.conv2d(x, weight, **arguments).shape
     if residual:
-        operands["residual"] = integers(seed + 3, *reference.conv2d(x, weight, **arguments).shape)
+        operands["residual"] = integers(seed + 3, *y_shape)
+    if gate:
+        operands["gate"] = integers(seed + 4, *y_shape[:2], 1, 1)
     with tesela.max_isa(isa):
         y = tesela.conv2d(x, weight, **operands, **arguments, activation=activation)
     equal(y, reference.conv2d(x, weight, **operands, **arguments, activation=activation))

@@ -89,6 +89,8 @@ class CpuBackend final : public Backend {
   // conv2d.cpp
   TensorId conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias, TensorId residual,
                   ActivationSpec) const override;
+  TensorId gated_conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias, TensorId gate,
+                        TensorId residual, ActivationSpec) const override;
   TensorId conv_transpose2d_joined(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias,
                                    ActivationSpec) const;
   // gemm.cpp

@@ -34,13 +34,13 @@ size_t contraction_scratch(int64_t task_rows, int64_t kc) {
 }
 
 std::unique_ptr<Plan> plan_contraction(const char* algorithm, ContractionArgs args, ContractionData data,
-                                       ContractionKernel* kernel, bool has_residual) {
+                                       ContractionKernel* kernel, bool has_residual, bool has_gate) {
   const size_t weight_bytes = data.weights.bytes() + data.bias.bytes();
   const int64_t tasks = static_cast<int64_t>(data.tasks.size());
   args.problems = data.problems.data();  // a moved vector keeps its memory
   args.tasks = data.tasks.data();
   args.bias = data.bias.data();
-  auto plan = make_plan(algorithm, args, std::move(data), kernel, contraction_binding(has_residual), tasks);
+  auto plan = make_plan(algorithm, args, std::move(data), kernel, contraction_binding(has_residual, has_gate), tasks);
   plan->weight_bytes = weight_bytes;
   return plan;
 }

@@ -38,21 +38,19 @@ void append_tasks(std::vector<ContractionTask>& tasks, int32_t problem, int64_t 
 // Scratch of one task: its rows' places and the packed slice.
 size_t contraction_scratch(int64_t task_rows, int64_t kc);
 
-// Operands of a step whose inputs are x and, if it has one, the residual.
-inline auto contraction_binding(bool has_residual) {
-  return [has_residual](const Operand* inputs, const Operand* outputs, float* scratch) {
+// Operands of a step whose inputs are x and, if it has them, the residual and the gate.
+inline auto contraction_binding(bool has_residual, bool has_gate = false) {
+  return [has_residual, has_gate](const Operand* inputs, const Operand* outputs, float* scratch) {
     const Operand residual = has_residual ? inputs[1] : Operand{nullptr, 0};
-    return ContractionOperands{inputs[0].floats(),
-                               outputs[0].floats(),
-                               residual.floats(),
-                               inputs[0].image_stride,
-                               outputs[0].image_stride,
-                               residual.image_stride,
-                               scratch};
+    const Operand gate = has_gate ? inputs[has_residual ? 2 : 1] : Operand{nullptr, 0};
+    return ContractionOperands{
+        inputs[0].floats(),      outputs[0].floats(),   residual.floats(), inputs[0].image_stride,
+        outputs[0].image_stride, residual.image_stride, scratch,           nullptr,
+        gate.floats(),           gate.image_stride};
   };
 }
 
 std::unique_ptr<Plan> plan_contraction(const char* algorithm, ContractionArgs args, ContractionData data,
-                                       ContractionKernel* kernel, bool has_residual);
+                                       ContractionKernel* kernel, bool has_residual, bool has_gate = false);
 
 }  // namespace tesela::cpu

@@ -3,6 +3,7 @@
 #include "conv2d.h"
 
 #include "../half.h"
+#include "planning.h"
 
 namespace tesela::cpu {
 
@@ -88,12 +89,20 @@ static void to_pairs(const float* from, float* to, int64_t units) {
   }
 }
 
+namespace {
+
+// Whether x is read in place. Planes of a few pixels give a tile too few rows; packing joins those of several images.
+bool is_pointwise(const Conv2dShape& s) {
+  return !s.transposed && s.KH == 1 && s.KW == 1 && s.SH == 1 && s.SW == 1 && s.PT + s.PB + s.PL + s.PR == 0 &&
+         (s.N == 1 || s.OH * s.OW >= 2 * kernels().tile_rows);
+}
+
+}  // namespace
+
 std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,
-                                  bool bfloat16) {
+                                  bool bfloat16, bool has_gate) {
   const Conv2dShape& s = r.s;
-  // Planes of a few pixels give a tile too few rows; packing joins the pixels of several images.
-  const bool pointwise = !bfloat16 && !s.transposed && s.KH == 1 && s.KW == 1 && s.SH == 1 && s.SW == 1 &&
-                         s.PT + s.PB + s.PL + s.PR == 0 && (s.N == 1 || s.OH * s.OW >= 2 * kernels().tile_rows);
+  const bool pointwise = !bfloat16 && is_pointwise(s);
   ContractionArgs args = conv2d_args(r, x, y);
   ContractionData data;
   const std::vector<Phase> phases = phases_of(s);
@@ -156,7 +165,7 @@ std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, c
                                bfloat16    ? kernels().conv2d_products_bfloat16
                                : pointwise ? kernels().conv2d_pointwise
                                            : kernels().conv2d_direct,
-                               has_residual);
+                               has_residual, has_gate);
   plan->scratch_bytes = contraction_scratch(longest, pointwise ? 0 : args.kc);
   return plan;
 }
@@ -177,6 +186,18 @@ std::vector<ChannelRun> channel_runs(const Conv2dShape& s) {
   }
   return runs;
 }
+
+namespace {
+
+TensorId append_conv2d(Program& program, std::unique_ptr<Plan> plan, const std::vector<TensorId>& inputs,
+                       const Conv2dShape& s, const TensorSpec& y) {
+  plan->flops = s.flops();
+  plan->bytes = payload(y) + 4.0 * static_cast<double>(s.IC) / s.G * s.OC * s.KH * s.KW;
+  for (TensorId id : inputs) plan->bytes += payload(program.spec(id));
+  return program.append(std::move(plan), inputs, {y})[0];
+}
+
+}  // namespace
 
 TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight, const float* bias,
                             TensorId residual, ActivationSpec activation) const {
@@ -199,13 +220,24 @@ TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, 
                                : filter                  ? plan_winograd(request, *filter, from, y, has_residual)
                                : is_grouped_by_vector(s) ? plan_grouped(request, from, y, has_residual)
                                                          : plan_direct(request, from, y, has_residual, bfloat16);
-  plan->flops = s.flops();
-  plan->bytes = 4.0 * (static_cast<double>(s.N) * s.IC * s.IH * s.IW +
-                       static_cast<double>(s.N) * s.OC * s.OH * s.OW * (has_residual ? 2 : 1) +
-                       static_cast<double>(s.IC) / s.G * s.OC * s.KH * s.KW);
   std::vector<TensorId> inputs{x};
   if (has_residual) inputs.push_back(residual);
-  return program.append(std::move(plan), inputs, {y})[0];
+  return append_conv2d(program, std::move(plan), inputs, s, y);
+}
+
+TensorId CpuBackend::gated_conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight,
+                                  const float* bias, TensorId gate, TensorId residual,
+                                  ActivationSpec activation) const {
+  if (!is_pointwise(s) || is_grouped(s) || is_stem(s) || program.precision() != Precision::float32) {
+    return Backend::gated_conv2d(program, x, s, weight, bias, gate, residual, activation);
+  }
+  std::vector<TensorId> inputs{x};
+  if (residual >= 0) inputs.push_back(residual);
+  inputs.push_back(gate);
+  for (TensorId& input : inputs) input = program.in_layout(input, Layout::blocked);
+  const TensorSpec y = blocked_spec(s.y_dims());
+  auto plan = plan_direct({s, weight, bias, activation}, program.spec(inputs[0]), y, residual >= 0, false, true);
+  return append_conv2d(program, std::move(plan), inputs, s, y);
 }
 
 }  // namespace tesela::cpu

@@ -30,8 +30,9 @@ struct Phase {
 std::vector<Phase> phases_of(const Conv2dShape& s);
 
 // Any taps, groups and strides; 1x1 kernels of stride 1 read x in place.
+// A gate, which is an input after the residual, asks for the latter.
 std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,
-                                  bool bfloat16 = false);
+                                  bool bfloat16 = false, bool has_gate = false);
 
 // A run of output panels that read the same blocks of input channels: all of them without groups.
 struct ChannelRun {

@@ -68,6 +68,9 @@ struct ContractionOperands {
   int64_t x_image_stride, y_image_stride, residual_image_stride;
   float* scratch;
   const float* w = nullptr;  // gemm: panels packed during this run, instead of the problem's
+  // conv2d_pointwise: (N, blocks, 16), y = activation(gate * (sum + bias) + residual); null when there is none.
+  const float* gate = nullptr;
+  int64_t gate_image_stride = 0;
 };
 
 using ContractionKernel = void(const ContractionArgs&, const ContractionOperands&, int64_t task);

@@ -103,19 +103,21 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
     residual: Array | None = None,
+    gate: Array | None = None,
     activation: Activation = None,
 ) -> Array:
     """Two-dimensional cross-correlation, with what usually follows it in the same pass.
 
-    x (N, C, H, W), weight (OC, C / groups, KH, KW), bias (OC,) or None, residual of the result's shape or None;
-    padding also "same" (stride 1 only; the odd one goes after) or "valid".
+    x (N, C, H, W), weight (OC, C / groups, KH, KW), bias (OC,) or None, residual of the result's shape or None, gate
+    (N, OC, 1, 1) or None: what squeeze-and-excitation multiplies a branch with. padding also "same" (stride 1 only;
+    the odd one goes after) or "valid".
 
     Returns (N, OC, OH, OW), OH = (H + top + bottom - dilation * (KH - 1) - 1) // stride + 1:
-    activation(conv(x) + bias + residual). As torch.nn.functional.conv2d and ONNX Conv. Sums are direct; networks may
-    use Winograd's algorithm instead (Network.compile).
+    activation(gate * (conv(x) + bias) + residual). As torch.nn.functional.conv2d and ONNX Conv. Sums are direct;
+    networks may use Winograd's algorithm instead (Network.compile).
     """
     return _run(
-        "conv2d", {"x": x, "residual": residual}, {"weight": weight, "bias": bias},
+        "conv2d", {"x": x, "residual": residual, "gate": gate}, {"weight": weight, "bias": bias},
         stride=stride, padding=padding, dilation=dilation, groups=groups, activation=activation,
     )[0]  # fmt: skip
 

@@ -3,6 +3,8 @@
     drop_unused       what no output depends on
     drop_identities   dropout at inference
     fold_batch_norm   into the weights of the convolution or linear layer before it
+    squeeze_early     the mean of a 1x1 convolution's planes becomes one of its input's
+    fuse_gate         a product with one value a channel into the convolution that computes the other factor
     fuse_residual     an addition into the convolution that computes one of its terms
     fuse_activation   into the operator before it
 
@@ -26,7 +28,8 @@ def optimize(graph: Graph, parameters: Parameters) -> tuple[Graph, Parameters]:
     """All passes, in the order in which each finds the most to do."""
     graph = drop_identities(drop_unused(graph))
     graph, parameters = fold_batch_norm(graph, parameters)
-    graph = fuse_residual(graph)
+    graph, parameters = squeeze_early(graph, parameters)
+    graph = fuse_residual(fuse_gate(graph))
     return fuse_activation(graph), parameters
 
 
@@ -108,6 +111,83 @@ def fold_batch_norm(graph: Graph, parameters: Parameters) -> tuple[Graph, Parame
         )
         graph = _merge(replace(graph, parameters=graph.parameters | shapes), producer, norm, merged)
     return graph, parameters
+
+
+def _is_pointwise(node: Node | None, graph: Graph) -> bool:
+    """Whether it is a 1x1 convolution that gives each pixel its own, and nothing else, from all channels."""
+    return (
+        node is not None
+        and node.op == "conv2d"
+        and graph.parameters[node.parameters["weight"]].shape[2:] == (1, 1)
+        and node.attributes["stride"] == (1, 1)
+        and node.attributes["groups"] == 1
+        and (isinstance(node.attributes["padding"], str) or not np.any(node.attributes["padding"]))
+        and not {"residual", "gate"}.intersection(node.inputs)
+    )
+
+
+def squeeze_early(graph: Graph, parameters: Parameters) -> tuple[Graph, Parameters]:
+    """global_avg_pool2d and a 1x1 convolution after a widening 1x1: the mean of W x + b is W mean(x) + b.
+
+    So squeeze-and-excitation knows its gate before the convolution that it is for, which then applies it.
+    """
+    parameters = dict(parameters)
+    for pool in [node for node in graph.nodes if node.op == "global_avg_pool2d"]:
+        wide, squeeze = _producer(graph, pool), next(iter(graph.uses()[pool.outputs[0]]), None)
+        if not (_is_pointwise(wide, graph) and _is_pointwise(squeeze, graph) and _only_use(graph, pool.outputs[0])):
+            continue
+        out, into = graph.parameters[wide.parameters["weight"]].shape[:2]
+        if wide.attributes["activation"] or squeeze.inputs["x"] != pool.outputs[0] or into > out:
+            continue
+
+        def of(node: Node, operand: str) -> np.ndarray:
+            return (
+                parameters[node.parameters[operand]].astype(np.float64) if operand in node.parameters else np.zeros(1)
+            )
+
+        with np.errstate(all="ignore"):
+            rows = of(squeeze, "weight")[:, :, 0, 0]
+            weight = rows @ of(wide, "weight")[:, :, 0, 0]
+            bias = rows @ np.broadcast_to(of(wide, "bias"), out) + of(squeeze, "bias")
+        joined = {operand: f"{squeeze.name}.{operand} * {wide.name}" for operand in ("weight", "bias")}
+        parameters[joined["weight"]] = np.ascontiguousarray(weight[:, :, None, None], np.float32)
+        parameters[joined["bias"]] = np.ascontiguousarray(bias, np.float32)
+        like = graph.parameters[wide.parameters["weight"]]
+        shapes = {name: replace(like, shape=parameters[name].shape) for name in joined.values()}
+        changed = {pool.name: replace(pool, inputs=wide.inputs), squeeze.name: replace(squeeze, parameters=joined)}
+        graph = replace(
+            graph,
+            nodes=[changed.get(node.name, node) for node in graph.nodes],
+            dims=graph.dims | {pool.outputs[0]: (*graph.dims[wide.inputs["x"]][:2], 1, 1)},
+            parameters=graph.parameters | shapes,
+        )
+    return graph, parameters
+
+
+def fuse_gate(graph: Graph) -> Graph:
+    for mul in [node for node in graph.nodes if node.op == "mul" and not node.parameters]:
+        for value, gate in ((mul.inputs["x"], mul.inputs["y"]), (mul.inputs["y"], mul.inputs["x"])):
+            producer = next((node for node in graph.nodes if value in node.outputs), None)
+            if (
+                producer is not None
+                and producer.op == "conv2d"
+                and producer.attributes["activation"] is None
+                and not {"residual", "gate"}.intersection(producer.inputs)
+                and graph.dims[gate] == (*graph.dims[value][:2], 1, 1)
+                and len(graph.inputs) == 1  # of several inputs the batches may differ, and broadcast
+                and _only_use(graph, value)
+            ):
+                merged = replace(
+                    producer,
+                    inputs=producer.inputs | {"gate": gate},
+                    outputs=mul.outputs,
+                    attributes=producer.attributes | {"activation": mul.attributes["activation"]},
+                )
+                # In place of the product: the gate is there by then.
+                nodes = [merged if node is mul else node for node in graph.nodes if node is not producer]
+                graph = replace(graph, nodes=nodes)
+                break
+    return graph
 
 
 def fuse_residual(graph: Graph) -> Graph:

@@ -1,6 +1,6 @@
 // The product of rows and panels that convolution, linear and gemm share.
 //
-//   y[row, panel * 16 + j] = activation(bias + sum over k of a[row, k] * w[panel, k, j] + residual)
+//   y[row, panel * 16 + j] = activation((bias + sum over k of a[row, k] * w[panel, k, j]) * gate + residual)
 //
 // Rows are output pixels (or rows of a matrix), a panel is 16 output channels. A register tile holds MR rows x NP
 // panels of accumulators; per k it loads NP panels of weights and broadcasts MR values of a. Where those values come
@@ -53,6 +53,7 @@ struct Tile {
   int64_t y_panel_stride;
   const TileRow* rows;
   const float* bias;       // of the first panel, or null
+  const float* gate;       // likewise: multiplies sum and bias
   bool first, last;        // slice: starts the sums, finishes them
   int lanes_in_last;       // channels in the tile's last panel
   const float* next_w[2];  // packed: weights to bring to L2 meanwhile, half a panel's slice each, or null
@@ -151,6 +152,7 @@ TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& prob
                             const ContractionOperands& io, Source& source, TileRow* rows) {
   const int64_t count_rows = task.row_end - task.row_begin;
   const Cut cut(count_rows, Source::gathered ? problem.rows_w : count_rows);
+  const int64_t image = io.gate ? task.row_begin / (problem.rows_h * problem.rows_w) : 0;  // of all rows, with a gate
   source.place(cut.rows, rows);
   const int widest = tile_panels(cut.height(0));
   for (int64_t k = 0; k < problem.k || k == 0; k += args.kc) {
@@ -168,6 +170,7 @@ TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& prob
       tile.residual = io.residual ? io.residual + output_panel * args.y_plane_stride : nullptr;
       tile.y_panel_stride = args.y_plane_stride;
       tile.bias = args.bias ? args.bias + output_panel * 16 : nullptr;
+      tile.gate = io.gate ? io.gate + image * io.gate_image_stride + output_panel * 16 : nullptr;
       tile.first = k == 0;
       tile.last = k + count >= problem.k;
       tile.lanes_in_last = output_panel + width == args.total_panels ? static_cast<int>(args.last_panel_lanes) : 16;

@@ -168,6 +168,15 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
     for (int64_t k = 0; k < t.k % 16; ++k) multiply_add<Form, 0, MR, NP, 16>(acc, a + k, w + k * 16, t.w_panel_stride);
   }
 
+  if (t.last && t.gate) {
+    vfloat gate[vectors];
+    load_panels<NP>(gate, t.gate, 16);
+    TESELA_UNROLL(16)
+    for (int r = 0; r < MR; ++r) {
+      TESELA_UNROLL(16)
+      for (int v = 0; v < vectors; ++v) acc[r][v] = acc[r][v] * gate[v];
+    }
+  }
   const Activation kind = args.activation.kind;
   const bool simple =
       kind == Activation::none || kind == Activation::relu || (kind == Activation::relu6 && !t.residual);

@@ -8,7 +8,7 @@ from .table import Dims, Operator, activation_arguments, expect_dims
 
 
 class Conv2d(Operator, name="conv2d"):
-    tensors = ("x", "residual")
+    tensors = ("x", "residual", "gate")
     parameters = ("weight", "bias")
     fuses_activation = True
 
@@ -28,22 +28,24 @@ class Conv2d(Operator, name="conv2d"):
         sides = self._padding(a, weight) if len(weight) == 4 else (0, 0, 0, 0)
         return _core.conv2d_dims(x, weight, a["stride"], sides, a["dilation"], a["groups"])
 
-    def dims(self, a, x, weight, bias=None, residual=None):
+    def dims(self, a, x, weight, bias=None, residual=None, gate=None):
         y = tuple(self._dims_and_flops(a, x, weight)[0])
         expect_dims("conv2d", "bias", bias, (y[1],))
         expect_dims("conv2d", "residual", residual, y)
+        expect_dims("conv2d", "gate", gate, (*y[:2], 1, 1))
         return [y]
 
-    def flops(self, a, x, weight, bias=None, residual=None):
+    def flops(self, a, x, weight, bias=None, residual=None, gate=None):
         return self._dims_and_flops(a, x, weight)[1]
 
-    def lower(self, program, a, x, weight, bias=None, residual=-1):
+    def lower(self, program, a, x, weight, bias=None, residual=-1, gate=-1):
         sides = self._padding(a, weight.shape)
         return [
             program.conv2d(
-                x, weight, bias, a["stride"], sides, a["dilation"], a["groups"], residual, *activation_arguments(a)
+                x, weight, bias, a["stride"], sides, a["dilation"], a["groups"], residual, gate,
+                *activation_arguments(a),
             )
-        ]
+        ]  # fmt: skip
 
 
 class ConvTranspose2d(Operator, name="conv_transpose2d"):

@@ -41,14 +41,15 @@ def conv2d(
     dilation: Pair = 1,
     groups: int = 1,
     residual: ArrayLike | None = None,
+    gate: ArrayLike | None = None,
     activation: Activation = None,
 ) -> Array:
-    """y[n, oc, oh, ow] = activation(bias[oc] + residual[n, oc, oh, ow]
-        + sum over ic, kh, kw of weight[oc, ic, kh, kw] * x[n, ic, oh*SH + kh*DH - top, ow*SW + kw*DW - left])
+    """y[n, oc, oh, ow] = activation(residual[n, oc, oh, ow] + gate[n, oc] * (bias[oc]
+        + sum over ic, kh, kw of weight[oc, ic, kh, kw] * x[n, ic, oh*SH + kh*DH - top, ow*SW + kw*DW - left]))
 
     where x is 0 outside its plane and ic runs over the IC/G channels of oc's group.
 
-    x (N, IC, IH, IW), weight (OC, IC/G, KH, KW), bias (OC,), residual and y (N, OC, OH, OW) with
+    x (N, IC, IH, IW), weight (OC, IC/G, KH, KW), bias (OC,), gate (N, OC, 1, 1), residual and y (N, OC, OH, OW) with
     OH = (IH + top + bottom - DH*(KH - 1) - 1) // SH + 1. padding "valid" is 0; "same" keeps the size at stride 1, an
     odd row or column going after. A cross-correlation, as in torch.nn.functional.conv2d and ONNX Conv.
     """
@@ -73,6 +74,8 @@ def conv2d(
 
     if bias is not None:
         y = y + _per_channel(bias, y)
+    if gate is not None:
+        y = y * _of_shape(gate, (*y.shape[:2], 1, 1))
     if residual is not None:
         y = y + _of_shape(residual, y.shape)
     return _activate(y, activation)

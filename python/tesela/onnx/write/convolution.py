@@ -9,12 +9,13 @@ from .layout import padded, pads
 
 
 @exports("conv2d")
-def _conv2d(w, a, x, weight, bias="", residual=None):
+def _conv2d(w, a, x, weight, bias="", residual=None, gate=None):
     sides = convolution_padding(a["padding"], w.dims[weight][2:], a["stride"], a["dilation"])
     y = w(
         "Conv", x, weight, bias,
         strides=a["stride"], pads=pads(sides), dilations=a["dilation"], group=a["groups"],
     )  # fmt: skip
+    y = y if gate is None else w("Mul", y, gate)
     return activated(w, a["activation"], y if residual is None else w("Add", y, residual))
 
 
