@@ -114,7 +114,7 @@ def about(record: dict) -> str:
 
 
 def layer_part(data: dict, record: dict, folder: Path, machine: str) -> str:
-    """What bench_ops.py recorded: microseconds of each engine, and how near tesela comes to the ceiling."""
+    """What bench_layers.py recorded: microseconds of each engine, and how near tesela comes to the ceiling."""
     layers: dict[str, dict[str, dict]] = {}
     for one in data["benchmarks"]:
         layers.setdefault(one["group"], {})[one["extra_info"]["engine"]] = one
@@ -131,6 +131,38 @@ def layer_part(data: dict, record: dict, folder: Path, machine: str) -> str:
     name = f"{machine}-layers.svg"
     figures.roofline(own, record["ceilings"][str(own[0]["threads"])], folder / name)
     return f"{table}![The layers below the ceilings]({folder.name}/{name})\n\n"
+
+
+def operator_part(record: dict) -> str:
+    """What operators.py recorded: microseconds of layers that memory bounds, GFLOP/s of gemm and NumPy's matmul."""
+    parts = []
+    others = sorted({name for race in record["races"] for name in race["engines"]} - {"tesela"})
+    for threads, races in groupby(record["races"], lambda race: race["threads"]):
+        rows = []
+        for race in races:
+            medians = {name: f"{1e3 * engine['median_ms']:.0f}" for name, engine in race["engines"].items()}
+            times = [medians.get(name, "") for name in ("tesela", *others)]
+            rows.append([race["network"], " x ".join(map(str, race["input"][1:])), *times, ratio(race)])
+        header = [f"layer, µs, threads: {threads}", "channels and plane", "tesela", *others, "ratio"]
+        parts.append(markdown(header, rows))
+    rows = [
+        [f"{row['m']} x {row['k']} x {row['n']}", str(row["threads"]), f"{row['gflops']['tesela']:.0f}",
+         f"{row['gflops']['numpy']:.0f}", f"{row['ratio']:.2f}"]
+        for row in record["products"]
+    ]  # fmt: skip
+    parts.append(markdown(["product, M x K x N", "threads", "gemm, GFLOP/s", "numpy.matmul", "ratio"], rows))
+    return "\n".join([*parts, ""])
+
+
+def cold_start_part(record: dict) -> str:
+    """What cold_start.py recorded."""
+    return (
+        f"`import tesela` takes {record['tesela_beyond_numpy_ms']:.0f} ms beyond NumPy's own "
+        f"{record['numpy_ms']:.0f}. From the start of a process to ResNet-50's first result, with weights in a file, "
+        f"it is {record['first_result_ms']:.0f} ms, and the process has taken {record['peak_mb']:.0f} MB by then: "
+        f"{record['weights_mb']:.0f} of weights, {record['packed_weights_mb']:.0f} packed, {record['arena_mb']:.0f} of "
+        f"activations, and Python.\n\n"
+    )
 
 
 def short_table(record: dict) -> str:
@@ -193,9 +225,15 @@ def write(root: Path) -> None:
     for path, record in zip(paths, records, strict=True):
         page += [f"## {record['machine']['cpu']}, {record['build']['isa']}\n\n", about(record)]
         page.append(network_tables(record, folder, path.parent.name))
-        layers = path.with_name("operators.json")
+        layers = path.with_name("layers.json")
         if layers.exists():
             page += ["### Layers\n\n", layer_part(json.loads(layers.read_text()), record, folder, path.parent.name)]
+        for title, name, part in (
+            ("Single operators", "operators.json", operator_part),
+            ("Before the first result", "cold_start.json", cold_start_part),
+        ):
+            if path.with_name(name).exists():
+                page += [f"### {title}\n\n", part(json.loads(path.with_name(name).read_text()))]
     page.append(tables.part(root))
     (root / "docs/performance.md").write_text("".join(page).rstrip() + "\n")
 
@@ -207,7 +245,7 @@ def write(root: Path) -> None:
     latest = max(records, key=lambda record: record["date"], default=None)
     table = NOTHING if latest is None else short_table(latest)
     if latest is not None:
-        layers = paths[records.index(latest)].with_name("operators.json")
+        layers = paths[records.index(latest)].with_name("layers.json")
         if layers.exists():
             write_measured_lines(root, json.loads(layers.read_text()), latest)
     (root / "README.md").write_text(f"{before}{BEGIN}\n{table}{END}{after}")

@@ -225,7 +225,7 @@ def test_report_shows_layers_where_they_were_recorded(house):
         return {"group": "conv2d-x", "stats": {"median": seconds}, "extra_info": {"engine": engine, **more}}
 
     own = layer("tesela", 1e-3, threads=2, gflops=80.0, percent_of_peak=75.0, algorithm="direct", flop_per_byte=9.0)
-    path = house / "bench/results/some-cpu-2/operators.json"
+    path = house / "bench/results/some-cpu-2/layers.json"
     path.write_text(json.dumps({"benchmarks": [own, layer("torch", 2e-3)]}))
     kernel = house / "csrc/cpu/kernels/conv2d_direct.cpp"
     kernel.parent.mkdir(parents=True)
@@ -238,6 +238,17 @@ def test_report_shows_layers_where_they_were_recorded(house):
             "// conv2d.\n//\n// Measured: one layer at 75 to 75 % of the ceiling, median 75 %;\n"
             "// Some CPU, avx2, 2 threads, 2020-02-02; docs/performance.md.\n\n#include <stddef.h>\n"
         )
+
+
+def test_report_shows_operators_where_they_were_recorded(house):
+    race = {"network": "norm1", "input": [1, 96, 55, 55], "threads": 2, "ratio": 1.5}
+    race["engines"] = {"tesela": {"median_ms": 0.12}, "openvino": {"median_ms": 0.18}}
+    product = {"m": 4, "k": 5, "n": 6, "threads": 2, "gflops": {"tesela": 90.0, "numpy": 80.0}, "ratio": 1.12}
+    path = house / "bench/results/some-cpu-2/operators.json"
+    path.write_text(json.dumps({"races": [race], "products": [product]}))
+    report.write(house)
+    page = (house / "docs/performance.md").read_text()
+    assert "| norm1 | 96 x 55 x 55 | 120 | 180 | 1.50 |" in page and "| 4 x 5 x 6 | 2 | 90 | 80 | 1.12 |" in page
 
 
 def test_report_replaces_only_what_is_between_the_markers(house):

@@ -1,6 +1,6 @@
 """Layers of published networks on each engine that is installed, through pytest-benchmark:
 
-    python -m pytest bench/bench_ops.py --benchmark-enable --benchmark-json operators.json [-k resnet50]
+    python -m pytest bench/bench_layers.py --benchmark-enable --benchmark-json layers.json [-k resnet50]
 
 The engines sit in one process here and take turns layer by layer, which is good for finding a slow kernel. A claim of
 speed is made with networks.py, where each has a process of its own.
