@@ -7,12 +7,13 @@ is what a network does unless asked otherwise; the others store numbers in bfloa
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
+from datetime import datetime, timezone
 
 import numpy as np
-from tesela import Graph, Network, models, show_runtime
+from tesela import Graph, Network, benchmark, models, show_runtime
 
-ROOT = Path(__file__).parents[1]
+from bench.source import ROOT, commit
+
 RECORD, PAGE = ROOT / "bench/results/accuracy.json", ROOT / "docs/accuracy.md"
 BEGIN, END = "<!-- accuracy -->\n", "<!-- /accuracy -->"
 
@@ -77,7 +78,8 @@ def networks() -> Iterator[tuple[str, dict]]:
 
 
 def tables(record: dict) -> str:
-    lines = [f"On {record['isa']}.\n"]
+    cpu, date = record["machine"]["cpu"], record["date"][:10]
+    lines = [f"{cpu}, {record['isa']}, {date}, commit {record['commit']}.\n"]
     lines += ["| layer | direct sums | error | by default | error |", "| --- | --- | ---: | --- | ---: |"]
     for name, row in record["layers"].items():
         cells = [f"{', '.join(row[a]['algorithms'])} | {row[a]['error']:.1e}" for a in ("strict", "default")]
@@ -92,7 +94,14 @@ def tables(record: dict) -> str:
 
 
 def main() -> None:
-    record = {"isa": show_runtime()["isa"], "layers": dict(layers()), "networks": dict(networks())}
+    record = {
+        "machine": benchmark.describe(),
+        "isa": show_runtime()["isa"],
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "layers": dict(layers()),
+        "networks": dict(networks()),
+    }
     RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
     PAGE.write_text(before + BEGIN + tables(record) + END + rest.split(END)[1], encoding="utf-8")

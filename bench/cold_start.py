@@ -13,10 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 from tesela import benchmark, models, show_runtime
+
+from bench.source import commit
 
 FIRST_RESULT = """
 import resource, sys
@@ -71,7 +74,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     machine = benchmark.describe()
-    record = {"machine": machine, "isa": show_runtime()["isa"], **measure(args.repeats)}
+    record = {
+        "machine": machine,
+        "isa": show_runtime()["isa"],
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": commit(),
+        **measure(args.repeats),
+    }
     out = args.out or Path(__file__).parent / "results" / benchmark.slug(machine) / "cold_start.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

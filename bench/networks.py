@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tesela import benchmark, models
 
+from bench.source import commit
+
 NETWORKS = (
     "alexnet", "resnet18", "resnet50", "googlenet", "resnext50_32x4d", "se_resnet50", "squeezenet1_1", "mobilenet_v2",
     "autoencoder", "dcgan_generator", "vgg16", "resnet152", "fcn_resnet50",
@@ -33,7 +35,7 @@ def main() -> None:
         for name in args.networks:
             races.append(benchmark.race(models.NETWORKS[name](), batch, threads, args.engines, args.seconds))
             print(benchmark.table(races[-1]), end="\n\n", flush=True)
-            out.write_text(json.dumps(benchmark.record(races), indent=1) + "\n")
+            out.write_text(json.dumps(benchmark.record(races) | {"commit": commit()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from tesela import benchmark
 from tesela.graph import Graph
 from tesela.network import Network
 
+from bench.source import commit
+
 # name -> (operator, size of an image, attributes)
 LAYERS = {
     "alexnet pool1": ("max_pool2d", (96, 55, 55), {"kernel_size": 3, "stride": 2}),
@@ -117,7 +119,7 @@ def main() -> None:
         for name in LAYERS:
             races.append(benchmark.race(layer(name), 1, threads, args.engines, args.seconds))
             print(benchmark.table(races[-1]), end="\n\n", flush=True)
-    out.write_text(json.dumps(benchmark.record(races) | {"products": gemm}, indent=1) + "\n")
+    out.write_text(json.dumps(benchmark.record(races) | {"commit": commit(), "products": gemm}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -109,7 +109,7 @@ def about(record: dict) -> str:
         f"{machine['cores']} cores, {' '.join(machine['flags'])}, {machine['system']}; {record['date'][:10]}; "
         f"load average before a race at most {load:.2f}.\n"
         f"tesela built with {build['compiler']} ({build['build_type']}), running on {build['isa']}. "
-        f"Versions: {versions}.\n\n"
+        f"Versions: {versions}{', commit ' + record['commit'] if 'commit' in record else ''}.\n\n"
     )
 
 
@@ -208,11 +208,13 @@ def write_measured_lines(root: Path, data: dict, record: dict) -> None:
         if line is None:
             continue
         source = path.read_text()
-        if "// Measured:" in source:
-            source = re.sub(r"// Measured:.*\n// .*docs/performance.md.*\n", line, source, count=1)
+        if "// Measured:" in source:  # up to the page that it names, on this line or the next
+            source = re.sub(r"// Measured:[^#]*?docs/performance\.md\.\n", line, source, count=1)
         else:
             header, include, rest = source.partition("\n#include")
             source = f"{header}//\n{line}{include}{rest}"
+        if line not in source:
+            raise ValueError(f"{path}: expected a line '// Measured: ... docs/performance.md.'")
         path.write_text(source)
 
 
@@ -244,10 +246,14 @@ def write(root: Path) -> None:
         raise ValueError(f"README.md: expected the markers {BEGIN} and {END}")
     latest = max(records, key=lambda record: record["date"], default=None)
     table = NOTHING if latest is None else short_table(latest)
-    if latest is not None:
-        layers = paths[records.index(latest)].with_name("layers.json")
-        if layers.exists():
-            write_measured_lines(root, json.loads(layers.read_text()), latest)
+    with_layers = [
+        (record["date"], path.with_name("layers.json"), record)
+        for path, record in zip(paths, records, strict=True)
+        if path.with_name("layers.json").exists()
+    ]
+    if with_layers:
+        _, layers, record = max(with_layers, key=lambda item: item[0])
+        write_measured_lines(root, json.loads(layers.read_text()), record)
     (root / "README.md").write_text(f"{before}{BEGIN}\n{table}{END}{after}")
 
 

@@ -1,4 +1,4 @@
-// Shapes of operators: the only output-size arithmetic of the project, and the errors it can raise.
+// Shapes of convolution, pooling and products: the only place that computes their sizes, and the errors it can raise.
 //
 // A shape is plain data with every derived size filled in. It sizes the output, feeds the kernel, and tells the
 // benchmark its flops and bytes. All constructors below check their input in 64-bit arithmetic that cannot wrap and

@@ -229,8 +229,13 @@ def test_report_shows_layers_where_they_were_recorded(house):
     path.write_text(json.dumps({"benchmarks": [own, layer("torch", 2e-3)]}))
     kernel = house / "csrc/cpu/kernels/conv2d_direct.cpp"
     kernel.parent.mkdir(parents=True)
-    kernel.write_text("// conv2d.\n\n#include <stddef.h>\n")
-    for _ in range(2):  # the second time it replaces what the first wrote
+    for before in (
+        "// conv2d.\n\n#include <stddef.h>\n",
+        "// conv2d.\n//\n// Measured: no record yet; docs/performance.md.\n\n#include <stddef.h>\n",
+        None,  # what the last one wrote
+    ):
+        if before:
+            kernel.write_text(before)
         report.write(house)
         assert "| `conv2d-x` | 1000 | 2000 | direct | 80 | 75 % |" in (house / "docs/performance.md").read_text()
         assert "<!-- direct -->" in (house / "docs/figures/some-cpu-2-layers.svg").read_text()

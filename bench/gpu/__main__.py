@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import shutil
-import subprocess
 import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
+from bench.source import ROOT, commit
+
 from . import card, stages
 
-ROOT = Path(__file__).parents[2]
 BUILD_NEEDS = ("scikit_build_core", "pybind11")
 TESTS = [str(ROOT / "tests" / f"test_{name}.py") for name in ("device", "array", "cuda_build")]
 
@@ -42,11 +42,6 @@ def plan(out: Path, described: dict[str, str]) -> list[stages.Stage]:
         *(stages.Stage(tool, 40, [*checked, tool, *selftest, "--reduced"], here, no_sanitizer)
           for tool in ("memcheck", "racecheck")),
     ]  # fmt: skip
-
-
-def commit() -> str:
-    answer = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
-    return answer.stdout.strip() or "unknown"
 
 
 def main() -> None:
