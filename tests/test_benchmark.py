@@ -1,6 +1,7 @@
 """The race: who may take part, what is recorded, and what the report makes of it. Speed itself is not tested."""
 
 import json
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -50,7 +51,7 @@ def engines(monkeypatch, tmp_path):
     for name, source in FAKES.items():
         (tmp_path / f"fake_{name}.py").write_text(textwrap.dedent(source))
         monkeypatch.setitem(benchmark.ENGINES, name, f"fake_{name}")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
 
 @pytest.fixture(scope="module")
