@@ -243,6 +243,8 @@ void Team::run(int64_t tasks, TaskRef body) {
   }
 }
 
+void parallel_for(int64_t count, TaskRef body) { Team(num_threads()).run(count, body); }
+
 int available_threads() {
   int threads = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)

@@ -47,6 +47,9 @@ class Team {
   bool owns_workers_;
 };
 
+// body(i, worker) for each i below count, on num_threads() threads: for planning, such as the packing of weights.
+void parallel_for(int64_t count, TaskRef body);
+
 // Held while a process forks, so that the child never finds it locked by a thread that it does not have: for what a run
 // locks for a moment.
 std::mutex& fork_mutex();

@@ -1,5 +1,6 @@
 #include "backend.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -136,7 +137,6 @@ void CpuBackend::release(void* memory, size_t) const { std::free(memory); }
 PackedFloats::PackedFloats(size_t count) : count_(count) {
   if (count > std::numeric_limits<size_t>::max() / sizeof(float)) throw std::bad_alloc();
   data_.reset(static_cast<float*>(allocate_aligned(std::max<size_t>(bytes(), 64))));
-  std::memset(data_.get(), 0, bytes());
 }
 
 void PackedFloats::Free::operator()(float* p) const { std::free(p); }
@@ -144,7 +144,7 @@ void PackedFloats::Free::operator()(float* p) const { std::free(p); }
 PackedFloats padded_channels(const float* values, int64_t count) {
   if (values == nullptr) return {};
   PackedFloats padded(static_cast<size_t>((count + channel_block - 1) / channel_block * channel_block));
-  std::memcpy(padded.data(), values, static_cast<size_t>(count) * sizeof(float));
+  std::fill(std::copy_n(values, count, padded.data()), padded.data() + padded.bytes() / sizeof(float), 0.0f);
   return padded;
 }
 

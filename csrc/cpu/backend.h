@@ -25,7 +25,8 @@ bool has_bfloat16_products();               // whether the selected set and this
 
 // ------------------------------------------------------------------------------------------------------- memory
 
-// Parameters as kernels read them: 64-byte aligned, zero-filled, on huge pages where the system grants them.
+// Parameters as kernels read them: 64-byte aligned, on huge pages where the system grants them. Not initialised: who
+// packs a part touches it first, on its own thread.
 class PackedFloats {
  public:
   PackedFloats() = default;

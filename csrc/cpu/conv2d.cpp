@@ -42,6 +42,7 @@ void pack_panel(float* to, const Conv2dRequest& r, const std::vector<Tap>& taps,
                 int64_t panel) {
   const Conv2dShape& s = r.s;
   const int64_t ics = s.IC / s.G, ocs = s.OC / s.G;
+  std::fill_n(to, static_cast<int64_t>(taps.size()) * ic_count * 16, 0.0f);
   for (int64_t j = 0; j < channel_block && panel * channel_block + j < s.OC; ++j) {
     const int64_t oc = panel * channel_block + j, group = oc / ocs;
     const int64_t end = std::min(ic_begin + ic_count, (group + 1) * ics);
@@ -137,15 +138,14 @@ std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, c
       problem.n_taps = static_cast<int64_t>(phase.taps.size());
       problem.rows_h = phase.rows_h, problem.rows_w = phase.rows_w;
       problem.offset_h = phase.offset_h, problem.offset_w = phase.offset_w;
-      for (int64_t panel = run.panel; panel < run.panel + run.panels; ++panel, to += problem.panel_stride) {
-        if (bfloat16) {
-          std::vector<float> wide(static_cast<size_t>(2 * problem.panel_stride));
-          pack_panel(wide.data(), r, phase.taps, run.ic_block * 16, inputs, panel);
-          to_pairs(wide.data(), to, problem.k);
-        } else {
-          pack_panel(to, r, phase.taps, run.ic_block * 16, inputs, panel);
-        }
-      }
+      std::vector<float> wide(static_cast<size_t>(bfloat16 ? 2 * problem.panel_stride * threads : 0));
+      parallel_for(run.panels, [&](int64_t panel, int worker) {
+        float* packed = to + panel * problem.panel_stride;
+        float* into = bfloat16 ? wide.data() + 2 * problem.panel_stride * worker : packed;
+        pack_panel(into, r, phase.taps, run.ic_block * 16, inputs, run.panel + panel);
+        if (bfloat16) to_pairs(into, packed, problem.k);
+      });
+      to += run.panels * problem.panel_stride;
       const int64_t plane = phase.rows_h * phase.rows_w, rows = s.N * plane;
       const int64_t task_rows = rows_per_task(rows, problem_count, threads);
       const int64_t unit = pointwise ? plane : rows;

@@ -40,8 +40,8 @@ struct ChannelRun {
 };
 std::vector<ChannelRun> channel_runs(const Conv2dShape& s);
 
-// One panel of packed weights, (taps, ic_count, 16), from a zeroed `to`: what is left zero are the lanes without a
-// channel and the input channels of other groups.
+// One panel of packed weights, (taps, ic_count, 16): zero in the lanes without a channel and for the input channels of
+// other groups.
 void pack_panel(float* to, const Conv2dRequest& r, const std::vector<Tap>& taps, int64_t ic_begin, int64_t ic_count,
                 int64_t panel);
 

@@ -48,10 +48,11 @@ double band_extent(bool dense, int64_t rows, int64_t taps, int64_t stride, int64
   return dense ? (r - 1) * static_cast<double>(stride) + (t - 1) * static_cast<double>(tap) + 1 : r * t;
 }
 
-// (blocks, chunks, taps, inputs of the chunk, 16), from a zeroed `to`.
+// (blocks, chunks, taps, inputs of the chunk, 16); zero in lanes without an output channel.
 void pack_weights(float* to, const Conv2dRequest& r, const Axis& h, const Axis& w, int64_t chunk) {
   const Conv2dShape& s = r.s;
   const int64_t ics = s.IC / s.G, ocs = s.OC / s.G, taps = h.taps * w.taps;
+  std::fill_n(to, ceil_div(s.OC, 16) * taps * ics * 16, 0.0f);
   for (int64_t oc = 0; oc < s.OC; ++oc) {
     float* lane = to + oc / 16 * taps * ics * 16 + oc % 16;
     for (int64_t i = 0; i < ics; ++i) {

@@ -72,9 +72,9 @@ std::unique_ptr<Plan> plan_stem(const Conv2dRequest& r, const TensorSpec& x, con
   data.weights = PackedFloats(static_cast<size_t>(problem.panel_stride * problem.panels));
   data.bias = padded_channels(r.bias, s.OC);
   problem.w = data.weights.data();
-  for (int64_t panel = 0; panel < problem.panels; ++panel) {
+  parallel_for(problem.panels, [&](int64_t panel, int) {
     pack_panel(data.weights.data() + panel * problem.panel_stride, r, taps, 0, s.IC, panel);
-  }
+  });
   append_tasks(data.tasks, 0, s.N * s.OH, s.OH, task_rows, problem.panels,
                panel_parts(s.N * ceil_div(s.OH, task_rows), problem.panels, num_threads()));
   for (ContractionTask& task : data.tasks) task.row_begin *= s.OW, task.row_end *= s.OW;  // whole rows of pixels

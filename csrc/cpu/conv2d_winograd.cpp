@@ -11,11 +11,6 @@
 #include "conv2d.h"
 
 namespace tesela::cpu {
-namespace {
-
-constexpr int most_points = 7, most_taps = 5;  // along one axis
-
-}  // namespace
 
 // F(m, r) on symmetric points that are exact in float32, the ones with the least error of those tried.
 struct MinimalFilter {
@@ -72,18 +67,16 @@ std::vector<Phase> grids_of(const Conv2dShape& s) {
 }
 
 // G, matrices x r.
-using FilterMatrix = std::array<std::array<double, most_taps>, most_points>;
-FilterMatrix filter_matrix(const MinimalFilter& f) {
-  FilterMatrix G{};
+void set_filter_matrix(const MinimalFilter& f, WinogradWeightsArgs& args) {
   const size_t count = f.points.size();
   for (size_t j = 0; j < count; ++j) {
     double value = 1;
     for (double b : f.points) value /= f.points[j] == b ? 1 : f.points[j] - b;
-    for (int i = 0; i < f.r; i += f.stride, value *= f.points[j]) G[j][i] = value;
+    for (int i = 0; i < f.r; i += f.stride, value *= f.points[j]) args.G[j][i] = value;
   }
-  G[count][f.r - 1] = 1;
-  if (f.stride > 1) G[count + 1][1] = 1;
-  return G;
+  args.G[count][f.r - 1] = 1;
+  if (f.stride > 1) args.G[count + 1][1] = 1;
+  args.matrices = f.matrices(), args.r = f.r;
 }
 
 // What an algorithm costs, in products at the rate of the register tile: its products and transforms, or the arrival of
@@ -107,22 +100,19 @@ double winograd_cost(const Conv2dShape& s, double grids, double rows_h, double r
   return cost(tiles * points * pairs, f.matrices() * f.matrices() * pairs, tiles * points * (s.IC + s.OC));
 }
 
-// g, r x r, to G g G^T, matrices x matrices.
-void transform_filter(const FilterMatrix& G, int matrices, int r, const double (&g)[most_taps][most_taps], float* to,
-                      int64_t to_stride) {
-  double half[most_points][most_taps] = {};
-  for (int i = 0; i < matrices; ++i) {
-    for (int c = 0; c < r; ++c) {
-      for (int k = 0; k < r; ++k) half[i][c] += G[i][k] * g[k][c];
-    }
+// The kernels that meet in a panel of a run: those of 16 output channels and the run's input channels.
+void transform_panel(const Conv2dRequest& r, const WinogradWeightsArgs& args, const ChannelRun& run, int64_t panel,
+                     float* to) {
+  const Conv2dShape& s = r.s;
+  const int64_t ics = s.IC / s.G, ocs = s.OC / s.G, first = run.ic_block * 16;
+  WinogradLane lanes[channel_block] = {};
+  for (int64_t j = 0; j < channel_block && panel * channel_block + j < s.OC; ++j) {
+    const int64_t oc = panel * channel_block + j, group = oc / ocs;
+    const int64_t begin = std::max(first, group * ics), end = std::min(first + args.k, (group + 1) * ics);
+    const int64_t kernel = s.transposed ? begin * ocs + oc % ocs : oc * ics + begin % ics;
+    lanes[j] = {r.weight + kernel * s.KH * s.KW, begin - first, end - first};
   }
-  for (int i = 0; i < matrices; ++i) {
-    for (int c = 0; c < matrices; ++c) {
-      double value = 0;
-      for (int k = 0; k < r; ++k) value += half[i][k] * G[c][k];
-      to[(i * matrices + c) * to_stride] = static_cast<float>(value);
-    }
-  }
+  kernels().winograd_weights(args, lanes, to);
 }
 
 }  // namespace
@@ -158,8 +148,9 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, const MinimalF
   data.weights = PackedFloats(floats * (s.transposed ? phases.size() : 1));
   data.bias = padded_channels(request.bias, s.OC);
 
-  const FilterMatrix G = filter_matrix(f);
-  const int64_t ics = s.IC / s.G, ocs = s.OC / s.G;
+  WinogradWeightsArgs weights{};
+  set_filter_matrix(f, weights);
+  weights.ic_stride = (s.transposed ? s.OC / s.G : 1) * s.KH * s.KW;
   float* to = data.weights.data();
   int64_t most_tiles = 0, most_blocks = 0;
   const int64_t threads = num_threads();
@@ -168,6 +159,9 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, const MinimalF
     if (packed) to = data.weights.data();
     int32_t first_h = phase.taps[0].h, first_w = phase.taps[0].w;
     for (const Tap& tap : phase.taps) first_h = std::min(first_h, tap.h), first_w = std::min(first_w, tap.w);
+    for (const Tap& tap : phase.taps) {
+      weights.tap[(tap.h - first_h) / s.DH * f.r + (tap.w - first_w) / s.DW] = tap.kh * s.KW + tap.kw;
+    }
     data.taps.push_back({first_h, first_w});
     const int64_t tiles = s.N * ceil_div(phase.rows_h, m) * ceil_div(phase.rows_w, m);
     for (const ChannelRun& run : runs) {
@@ -180,21 +174,13 @@ std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, const MinimalF
       problem.taps = data.taps.back().data(), problem.n_taps = 1;
       problem.rows_h = phase.rows_h, problem.rows_w = phase.rows_w;
       problem.offset_h = phase.offset_h, problem.offset_w = phase.offset_w;
-      for (int64_t panel = 0; panel < run.panels; ++panel, to += problem.panel_stride) {
-        for (int64_t j = 0; !packed && j < 16 && (run.panel + panel) * 16 + j < s.OC; ++j) {
-          const int64_t oc = (run.panel + panel) * 16 + j, group = oc / ocs;
-          const int64_t end = std::min((run.ic_block + run.ic_blocks) * 16, (group + 1) * ics);
-          for (int64_t ic = std::max(run.ic_block * 16, group * ics); ic < end; ++ic) {
-            const int64_t kernel = s.transposed ? ic * ocs + oc % ocs : oc * ics + ic % ics;
-            double g[most_taps][most_taps];
-            for (const Tap& tap : phase.taps) {
-              g[(tap.h - first_h) / s.DH][(tap.w - first_w) / s.DW] =
-                  request.weight[(kernel * s.KH + tap.kh) * s.KW + tap.kw];
-            }
-            transform_filter(G, f.matrices(), f.r, g, to + (ic - run.ic_block * 16) * 16 + j, problem.k * 16);
-          }
-        }
+      weights.k = problem.k;
+      if (!packed) {
+        parallel_for(run.panels, [&](int64_t panel, int) {
+          transform_panel(request, weights, run, run.panel + panel, to + panel * problem.panel_stride);
+        });
       }
+      to += run.panels * problem.panel_stride;
       // Transformed tiles of a task take about 300 KB, so that they and the sums of a panel stay in an L2 of 512 KB;
       // whole register tiles of rows; if there are few tasks, as many for each thread.
       const int64_t rows = kernels().tile_rows, fitting = 300 * 1024 / (4 * points * problem.k);

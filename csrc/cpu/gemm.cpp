@@ -62,13 +62,18 @@ static TensorId linear_bfloat16(Program& program, TensorId x, const GemmShape& s
   data.weights = PackedFloats(static_cast<size_t>(args.total_panels * units * 16));
   data.bias = padded_channels(bias, s.N);
   auto* halves = reinterpret_cast<bfloat16*>(data.weights.data());
-  for (int64_t begin = 0; begin < s.K; begin += 32) {  // a block at a time, so that its cache lines are written whole
-    const int64_t end = std::min(begin + 32, s.K);
-    for (int64_t n = 0; n < s.N; ++n) {
-      bfloat16* block = halves + (n / 16 * units + begin / 2) * 32 + n % 16 * 2;
-      for (int64_t k = begin; k < end; ++k) block[k % 16 * 32 + k % 32 / 16] = as_stored<bfloat16>(weight[n * s.K + k]);
+  parallel_for(args.total_panels, [&](int64_t panel, int) {
+    std::fill_n(data.weights.data() + panel * units * 16, units * 16, 0.0f);
+    for (int64_t begin = 0; begin < s.K; begin += 32) {  // a block at a time: its cache lines are written whole
+      const int64_t end = std::min(begin + 32, s.K);
+      for (int64_t n = panel * 16; n < std::min(panel * 16 + 16, s.N); ++n) {
+        bfloat16* block = halves + (panel * units + begin / 2) * 32 + n % 16 * 2;
+        for (int64_t k = begin; k < end; ++k) {
+          block[k % 16 * 32 + k % 32 / 16] = as_stored<bfloat16>(weight[n * s.K + k]);
+        }
+      }
     }
-  }
+  });
   const int64_t task_rows = cut({s.M, s.N, units}, args, data), kc = args.kc;
   auto plan = plan_contraction(products ? "gemm bfloat16" : "gemm bfloat16 weights", args, std::move(data),
                                products ? kernels().linear_products_bfloat16 : kernels().linear_bfloat16, false);
@@ -87,14 +92,9 @@ TensorId CpuBackend::linear(Program& program, TensorId x, const GemmShape& s, co
   ContractionData data;
   data.weights = PackedFloats(static_cast<size_t>(args.total_panels * s.K * 16));
   data.bias = padded_channels(bias, s.N);
-  constexpr int64_t stretch = 64;  // of a panel at a time: 4 KB, so that its cache lines are written whole
-  for (int64_t begin = 0; begin < s.K; begin += stretch) {
-    const int64_t end = std::min(begin + stretch, s.K);
-    for (int64_t n = 0; n < s.N; ++n) {
-      float* panel = data.weights.data() + n / 16 * s.K * 16 + n % 16;
-      for (int64_t k = begin; k < end; ++k) panel[k * 16] = weight[n * s.K + k];
-    }
-  }
+  const PackPanelArgs pack{s.K, s.N, s.K, true};
+  parallel_for(args.total_panels,
+               [&](int64_t panel, int) { kernels().gemm_pack_panel(pack, weight, data.weights.data(), panel); });
   const int64_t task_rows = cut(s, args, data);
   const int64_t kc = args.kc;
   auto plan = plan_contraction("gemm", args, std::move(data), kernels().gemm_rows, false);

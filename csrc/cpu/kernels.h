@@ -89,6 +89,20 @@ struct WinogradArgs {
 
 using WinogradKernel = void(const WinogradArgs&, const ContractionOperands&, int64_t task);
 
+// Of one panel: matrices x matrices from r x r taps.
+struct WinogradWeightsArgs {
+  static constexpr int most_matrices = 7, most_taps = 5;
+  double G[most_matrices][most_taps];
+  int matrices, r;
+  int64_t tap[most_taps * most_taps];  // where in a kernel they lie, row by row
+  int64_t ic_stride;                   // from the kernel of an input channel to the next one's
+  int64_t k;                           // input channels
+};
+struct WinogradLane {
+  const float* kernel;  // of the first input channel that its output channel has, `begin` of k
+  int64_t begin, end;   // none: equal
+};
+
 struct PackPanelArgs {  // gemm's op(b), plain, into panels of 16 columns
   int64_t k, columns, ldb;
   bool transposed;  // b is (N, K)
@@ -245,6 +259,7 @@ struct Kernels {
   ContractionKernel* conv2d_stem;       // few input channels, x plain or blocked
   WinogradKernel *conv2d_winograd_2_3, *conv2d_winograd_3_2, *conv2d_winograd_4_2, *conv2d_winograd_4_3;  // F(m, r)
   WinogradKernel *conv2d_winograd_2_5, *conv2d_winograd_3_5, *conv2d_winograd_3_3_strided;
+  void (*winograd_weights)(const WinogradWeightsArgs&, const WinogradLane* lane, float* panel);  // 16 lanes
   ContractionKernel* gemm_rows;     // x plain (M, K), row-major
   ContractionKernel* gemm_columns;  // x plain (K, M), row-major
   void (*gemm_pack_panel)(const PackPanelArgs&, const float* b, float* packed, int64_t panel);

@@ -10,6 +10,7 @@ cpu::ContractionKernel conv2d_pointwise, conv2d_direct, conv2d_stem, gemm_rows, 
 cpu::ContractionKernel conv2d_products_bfloat16, linear_products_bfloat16;
 cpu::WinogradKernel conv2d_winograd_2_3, conv2d_winograd_3_2, conv2d_winograd_4_2, conv2d_winograd_4_3;
 cpu::WinogradKernel conv2d_winograd_2_5, conv2d_winograd_3_5, conv2d_winograd_3_3_strided;
+void winograd_weights(const cpu::WinogradWeightsArgs&, const cpu::WinogradLane* lane, float* panel);
 void gemm_pack_panel(const cpu::PackPanelArgs&, const float* b, float* packed, int64_t panel);
 void conv2d_depthwise(const cpu::GroupedArgs&, const cpu::ContractionOperands&, int64_t task);
 void conv2d_grouped(const cpu::GroupedArgs&, const cpu::ContractionOperands&, int64_t task);

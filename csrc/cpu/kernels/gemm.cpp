@@ -79,10 +79,19 @@ void gemm_pack_panel(const cpu::PackPanelArgs& args, const float* b, float* pack
   float* to = packed + panel * args.k * 16;
   const int64_t first = panel * 16;
   const int valid = static_cast<int>(smaller<int64_t>(16, args.columns - first));
+  if (args.transposed) {
+    constexpr int64_t stretch = 64;  // of every column in turn: read 16 abreast, they may all fall into one set of L1
+    for (int64_t begin = 0; begin < args.k; begin += stretch) {
+      const int64_t end = smaller(begin + stretch, args.k);
+      for (int j = 0; j < 16; ++j) {
+        const float* column = b + (first + j) * args.ldb;
+        for (int64_t k = begin; k < end; ++k) to[k * 16 + j] = j < valid ? column[k] : 0.0f;
+      }
+    }
+    return;
+  }
   for (int64_t k = 0; k < args.k; ++k, to += 16) {
-    if (args.transposed) {
-      for (int j = 0; j < 16; ++j) to[j] = j < valid ? b[(first + j) * args.ldb + k] : 0.0f;
-    } else if (valid == 16) {
+    if (valid == 16) {
       for (int v = 0; v < block_vectors; ++v) store(to + v * lanes, load(b + k * args.ldb + first + v * lanes));
     } else {
       for (int j = 0; j < 16; ++j) to[j] = j < valid ? b[k * args.ldb + first + j] : 0.0f;

@@ -22,6 +22,7 @@ constexpr cpu::Kernels kernels = {
     .conv2d_winograd_2_5 = conv2d_winograd_2_5,
     .conv2d_winograd_3_5 = conv2d_winograd_3_5,
     .conv2d_winograd_3_3_strided = conv2d_winograd_3_3_strided,
+    .winograd_weights = winograd_weights,
     .gemm_rows = gemm_rows,
     .gemm_columns = gemm_columns,
     .gemm_pack_panel = gemm_pack_panel,
