@@ -6,6 +6,7 @@ Sizes come from summary(), weights from tesela.published; nothing is typed.
 from pathlib import Path
 
 from tesela import models, published
+from tesela.report import rounded
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -19,7 +20,7 @@ def networks() -> str:
             ", ".join(" x ".join(map(str, dims)) for dims in sizes)
             for sizes in (graph.inputs.values(), [graph.dims[value][1:] for value in graph.outputs])
         )
-        lines.append(f"| {name} | {inputs} | {outputs} | {summary.parameters:,} | {summary.macs / 1e9:.3f} G |")
+        lines.append(f"| {name} | {inputs} | {outputs} | {summary.parameters:,} | {rounded(summary.macs)} |")
     return "\n".join(lines) + "\n"
 
 

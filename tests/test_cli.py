@@ -1,6 +1,7 @@
 """The command `tesela`: what it prints, and that what goes wrong is a sentence."""
 
 import functools
+import importlib
 import json
 import os
 import re
@@ -129,6 +130,28 @@ def test_demo_without_its_extras(missing, extra, monkeypatch, capsys):
     monkeypatch.delattr(tesela, "image", raising=False)
     status, output = fails(monkeypatch, capsys, "demo")
     assert status == 1 and f"pip install 'tesela[{extra}]'" in output
+
+
+def test_version():
+    assert tesela_prints("--version") == f"tesela {tesela.__version__}\n"
+
+
+def test_help_in_python_needs_numpy_only():
+    script = "import sys; sys.modules |= dict.fromkeys(['PIL', 'onnx', 'pooch', 'typer']); import tesela, pydoc; "
+    script += "print(len(pydoc.render_doc(tesela)), *dir(tesela))"
+    length, *names = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert int(length) > 10000 and set(names) == {*tesela.__all__, "__version__"}
+
+
+@pytest.mark.parametrize("call", [lambda onnx: onnx.load(b""), lambda onnx: onnx.export(None)])
+def test_without_the_extra_onnx(call, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "onnx" or name.startswith("tesela.onnx")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"^ONNX models need the onnx package; pip install 'tesela\[onnx\]'$"):
+        call(importlib.import_module("tesela.onnx"))
 
 
 def test_as_a_process():

@@ -24,6 +24,13 @@ def test_exact_on_integers_with_ties(rng, metric, k, monkeypatch):
     np.testing.assert_array_equal(distances, np.sqrt(expected) if metric == "l2" else expected)
 
 
+@pytest.mark.parametrize("metric", ["l1", "l2"])
+def test_a_row_of_the_database_is_at_distance_zero(metric, rng):
+    database = 100 + rng.standard_normal((50, 300), np.float32)
+    indices, distances = features.search(database[7:8], database, metric=metric, k=2)
+    assert indices[0, 0] == 7 and distances[0, 0] == 0 < distances[0, 1]
+
+
 @pytest.mark.parametrize("metric", features.METRICS)
 def test_agrees_with_scikit_learn(rng, metric):
     neighbors = pytest.importorskip("sklearn.neighbors")

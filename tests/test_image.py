@@ -1,5 +1,6 @@
 """Pictures: every mode and orientation to the same array, sizes as in torchvision, refusals in sentences."""
 
+import importlib
 import io
 import struct
 import sys
@@ -306,8 +307,10 @@ def test_refusals_are_sentences(call, error, words):
 def test_without_pillow(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.delitem(sys.modules, "tesela.image")
+    image = importlib.import_module("tesela.image")
+    assert image.IMAGENET.crop == 224
     with pytest.raises(ImportError, match=r"pip install 'tesela\[image\]'"):
-        import tesela.image  # noqa: F401
+        image.IMAGENET(np.zeros((300, 300), np.uint8))
 
 
 # -------------------------------------------------------------------------------------------------------------- saving

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from . import benchmark, models, runtime
+from . import __version__, benchmark, models, runtime
 from . import selftest as selftests
 from .network import Network
 
@@ -20,6 +20,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"tesela {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Prints it.")] = False,
+) -> None: ...
+
 
 NetworkName = Annotated[str, typer.Argument(metavar="NETWORK", help=f"One of {', '.join(models.NETWORKS)}.")]
 Weights = Annotated[
@@ -61,7 +74,7 @@ def profile(network: NetworkName, batch: Batch = 1, threads: Threads = None, wei
 
 
 @app.command()
-def selftest(device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu") -> None:
+def selftest(device: Annotated[str, typer.Option(help="cpu, cuda, or emulator where it was built.")] = "cpu") -> None:
     """Checks every kernel family of a device against the float64 reference; exit status 1 where one is wrong."""
     table = Table("operator", "algorithm", "integers", "error / bound", "", title=f"device {device}")
     failed = checked = 0
@@ -125,6 +138,8 @@ def bench(
         status.update(task, description="measuring the machine")
         record = benchmark.record([result])
     print(benchmark.table(result))
+    if result["ratio"] is None and peers is None:
+        print("pip install 'tesela[bench]' brings engines to race")
     print(benchmark.machine_line(record, result["threads"]))
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)

@@ -62,6 +62,10 @@ class CompiledNetwork:
         self.output_dims = {name: sizes[name] for name in outputs}
         self._program = self._lower(replace(graph, outputs=list(outputs)), parameters)
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {dims}" for name, dims in self.input_dims.items())
+        return f"CompiledNetwork({self.name!r}, {sizes}, device={self.device!r}, precision={self.precision!r})"
+
     def _lower(self, graph: Graph, parameters: Mapping[str, np.ndarray]) -> _core.Program:
         graph, constants = optimize(graph, dict(parameters))
         program = _core.Program(self.device, self.accuracy, self.precision, self.weight_storage)

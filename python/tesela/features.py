@@ -25,7 +25,8 @@ def search(
     the cosine of the angle (1 where a vector is zero).
 
     Returns indices (Q, k) int64 and distances (Q, k) float32. All rows are compared: the result is exact but for
-    float32 rounding. Distances "l2" and "cosine" come from one matrix product, about the mean of the database.
+    float32 rounding. "l2" and "cosine" find the rows by one matrix product, about the mean of the database; the
+    distances of those that are found are then computed directly.
     """
     check_array("search", "queries", queries)
     check_array("search", "database", database)
@@ -52,14 +53,24 @@ def search(
         for i, row in enumerate(d, begin):
             # partition finds the k-th value; a stable sort of what is not above it keeps ties in order.
             near = np.flatnonzero(row <= np.partition(row, k - 1)[k - 1]) if k < len(row) else np.arange(len(row))
-            indices[i] = near[np.argsort(row[near], kind="stable")][:k]
-            distances[i] = row[indices[i]]
-    return indices, np.sqrt(distances) if metric == "l2" else distances
+            found = np.sort(near[np.argsort(row[near], kind="stable")][:k])
+            direct = _direct(queries[i].astype(np.float64), database[found], metric)
+            order = np.argsort(direct, kind="stable")
+            indices[i], distances[i] = found[order], direct[order]
+    return indices, distances
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
     norm = np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64))
     return (x / np.where(norm == 0, 1, norm)[:, None]).astype(np.float32)
+
+
+def _direct(query: np.ndarray, rows: np.ndarray, metric: str) -> np.ndarray:
+    """(k,) in float64."""
+    if metric == "cosine":
+        return 1 - rows @ query
+    difference = rows - query
+    return np.abs(difference).sum(axis=1) if metric == "l1" else np.sqrt(np.square(difference).sum(axis=1))
 
 
 def _distances(queries: np.ndarray, database: np.ndarray, metric: str) -> np.ndarray:

@@ -1,12 +1,5 @@
 """The graph: nodes, sizes and parameters as plain data, built in a few lines and printable.
 
-    g = Graph("tiny")
-    x = g.input("image", (3, 32, 32))
-    x = g.conv2d("conv1", x, 16, 3, padding=1, activation="relu")
-    x = g.max_pool2d("pool1", x, kernel_size=2)
-    x = g.linear("fc", g.flatten("flat", x), 10)
-    g.output(x)
-
 A node computes one or more values, named after it ("pool1", and "pool1:1" for a second one). A layer with parameters
 owns them ("conv1.weight"), or uses those of an earlier one: g.conv2d("right", y, 16, 3, shared="conv1"). Building
 infers every size for a batch of one, so a mistake is reported at the layer where it is made. What a node means is the
@@ -64,6 +57,20 @@ class Node:
 
 @dataclass
 class Graph:
+    """What a network computes, as plain data: layers are appended, the name of each first, and give back its value.
+
+        g = Graph("tiny")
+        x = g.input("image", (3, 32, 32))
+        x = g.conv2d("conv1", x, 16, 3, padding=1, activation="relu")
+        x = g.max_pool2d("pool1", x, kernel_size=2)
+        x = g.linear("fc", g.flatten("flat", x), 10)
+        g.output(x)
+        net = Network(g)
+
+    A layer takes what the function of its operator's name in tesela takes, with sizes in place of weights. ValueError
+    or TypeError, with the layer's name, where it does not fit what came before.
+    """
+
     name: str = "graph"
     inputs: dict[str, Dims] = field(default_factory=dict)  # sizes of one image, without the batch, unless `whole`
     nodes: list[Node] = field(default_factory=list)  # in an order in which they can be computed

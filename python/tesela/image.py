@@ -22,7 +22,16 @@ from .arguments import pair
 try:
     from PIL import Image, ImageOps
 except ImportError:
-    raise ImportError("image: reading pictures needs Pillow; pip install 'tesela[image]'") from None
+
+    class _Missing:
+        """In Pillow's place: said where a picture is first touched, because a transform can be read without it."""
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            raise ImportError("image: reading pictures needs Pillow; pip install 'tesela[image]'")
+
+    Image = ImageOps = _Missing()
 
 if TYPE_CHECKING:
     Source = str | os.PathLike[str] | Image.Image | np.ndarray

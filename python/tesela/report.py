@@ -23,6 +23,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 2) -
     return "\n".join([line(header), line(["-" * width for width in widths]), *map(line, rows)])
 
 
+def rounded(count: float) -> str:
+    """Three digits or more and the unit: 61.7 k, 25.6 M, 15.5 G."""
+    unit, of = next(((u, n) for u, n in (("G", 1e9), ("M", 1e6), ("k", 1e3)) if count >= n), ("", 1))
+    value = count / of
+    return f"{value:.{0 if of == 1 else 1 if value >= 10 else 2}f} {unit}"
+
+
 @dataclass(frozen=True)
 class LayerSummary:
     name: str
@@ -59,13 +66,13 @@ class Summary(Sequence):
     def __str__(self) -> str:
         rows = []
         for layer in self.layers:
-            size = layer.output[1:] + layer.output[:1] if len(layer.output) == 3 else layer.output
-            rows.append([layer.name, layer.op, " x ".join(map(str, size)), f"{layer.parameters:,}", f"{layer.macs:,}"])
+            size = " x ".join(map(str, layer.output))
+            rows.append([layer.name, layer.op, size, f"{layer.parameters:,}", f"{layer.macs:,}"])
         rows.append(["total", "", "", f"{self.parameters:,}", f"{self.macs:,}"])
-        size = f"{self.parameters / 1e6:.2f} M parameters, {4 * self.parameters / 1e6:.1f} MB in float32"
+        size = f"{rounded(self.parameters)} parameters, {rounded(4 * self.parameters)}B in float32"
         return (
             f"{self.network}\n{table(['layer', 'operator', 'output', 'parameters', 'multiply-adds'], rows)}\n"
-            f"{size}, {self.macs / 1e9:.2f} G multiply-adds"
+            f"{size}, {rounded(self.macs)} multiply-adds"
         )
 
     __repr__ = __str__

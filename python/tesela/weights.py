@@ -86,10 +86,14 @@ def read(path: Path) -> dict[str, np.ndarray]:
                 return {name: file[name] for name in file.files}
         # TypeError: an .npy file, which is no archive. MemoryError: a header that promises more than there is.
         except (OSError, ValueError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-            raise ValueError(f"weights: {path} is no readable .npz file of plain arrays: {error}") from None
+            reason = (
+                "" if "pickle" in str(error) else f": {error}"
+            )  # NumPy's advice is to unpickle, which nothing here does
+            raise ValueError(f"weights: {path} is no readable .npz file of plain arrays{reason}") from None
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    raise ValueError(f"weights: expected a .npz or .safetensors file, got {path}")
+    hint = "; convert files of PyTorch with examples/convert_torch_weights.py" if path.suffix in (".pth", ".pt") else ""
+    raise ValueError(f"weights: expected a .npz or .safetensors file, got {path}{hint}")
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -131,7 +135,7 @@ def checked(
         raise ValueError(f"{network}: the weights do not fit: {'; '.join(parts)}")
     result = {}
     for name, parameter in parameters.items():
-        value = np.asarray(given[name])
+        value = _array(network, name, given[name])
         if parameter.dtype == "float32" and value.dtype.kind != "f":
             raise TypeError(f"{network}: expected {name} as floating-point numbers, got {value.dtype}")
         if parameter.dtype != "float32" and value.dtype != parameter.dtype:
@@ -140,6 +144,17 @@ def checked(
             raise ValueError(f"{network}: expected {name} of shape {parameter.shape}, got {value.shape}")
         result[name] = (np.asarray if fresh else np.array)(value, parameter.dtype, order="C")
     return read_only(result)
+
+
+def _array(network: str, name: str, value: Any) -> np.ndarray:
+    """An array of what was given: as it is, or a tensor of PyTorch on the CPU."""
+    if hasattr(value, "detach"):  # also one that requires a gradient, or has a type that NumPy does not know
+        value = value.detach()
+        value = value.float() if str(value.dtype) == "torch.bfloat16" else value
+    try:
+        return np.asarray(value)
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(f"{network}: expected {name} as an array or a tensor on the CPU: {error}") from None
 
 
 def _listed(names: list[str], most: int = 6) -> str:

@@ -6,12 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-try:
-    import onnx
-    from onnx import helper, numpy_helper
-except ModuleNotFoundError:
-    raise ImportError("writing ONNX models needs the onnx package; pip install 'tesela[onnx]'") from None
+import onnx
+from onnx import helper, numpy_helper
 
 from .. import __version__
 from ..arguments import integer

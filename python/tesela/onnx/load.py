@@ -5,11 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 
-try:
-    import onnx  # noqa: F401
-except ModuleNotFoundError:
-    raise ImportError("reading ONNX models needs the onnx package; pip install 'tesela[onnx]'") from None
-
 from . import model
 from .network import OnnxNetwork
 
