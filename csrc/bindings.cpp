@@ -130,8 +130,7 @@ std::vector<Pointer> buffers(const Program& program, const std::vector<TensorId>
 Accuracy accuracy_named(const std::string& name) {
   if (name == "strict") return Accuracy::strict;
   if (name == "default") return Accuracy::standard;
-  if (name == "fast") return Accuracy::fast;
-  throw ShapeError("accuracy: expected 'strict', 'default' or 'fast', got '" + name + "'");
+  throw ShapeError("accuracy: expected 'strict' or 'default', got '" + name + "'");
 }
 
 Precision precision_named(const std::string& name) {
@@ -666,6 +665,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("cgroup_quota", &cgroup_quota, "root"_a, "membership"_a,
         "CPUs that the files of control groups grant: for tests.");
   m.def("num_threads", &num_threads);
+  m.def("set_planning_threads", &set_planning_threads, "threads"_a);
   m.def(
       "set_num_threads",
       [](int64_t threads) {

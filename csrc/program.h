@@ -18,7 +18,7 @@
 namespace tesela {
 
 // How far an algorithm may round beyond direct sums in float32: not at all, about twice as much, or as it likes.
-enum class Accuracy : uint8_t { strict, standard, fast };
+enum class Accuracy : uint8_t { strict, standard };
 
 struct StepReport {  // one row of profile()
   std::string name, op, algorithm;

@@ -243,7 +243,13 @@ void Team::run(int64_t tasks, TaskRef body) {
   }
 }
 
-void parallel_for(int64_t count, TaskRef body) { Team(num_threads()).run(count, body); }
+namespace {
+thread_local int planned_threads = 0;
+}  // namespace
+
+int planning_threads() { return planned_threads ? planned_threads : num_threads(); }
+void set_planning_threads(int threads) { planned_threads = threads; }
+void parallel_for(int64_t count, TaskRef body) { Team(planning_threads()).run(count, body); }
 
 int available_threads() {
   int threads = static_cast<int>(std::thread::hardware_concurrency());

@@ -47,7 +47,10 @@ class Team {
   bool owns_workers_;
 };
 
-// body(i, worker) for each i below count, on num_threads() threads: for planning, such as the packing of weights.
+// Threads that what is planned on this thread will run on: what was set here, else num_threads(). 0 unsets it.
+int planning_threads();
+void set_planning_threads(int threads);
+// body(i, worker) for each i below count, on as many threads: the packing of weights.
 void parallel_for(int64_t count, TaskRef body);
 
 // Held while a process forks, so that the child never finds it locked by a thread that it does not have: for what a run

@@ -397,7 +397,7 @@ def test_winograd_on_four_points_is_exact_on_integers(case, isa, planned):
             np.testing.assert_array_equal(*plan.run(), expected)
 
 
-@pytest.mark.parametrize("accuracy", ["default", "fast"])
+@pytest.mark.parametrize("accuracy", ["default"])
 @pytest.mark.parametrize("case", TILED, ids=ids)
 def test_accuracy(case, accuracy, isa, planned):
     """Whatever is chosen: transforms mix the pixels of a tile, so the error goes with the largest sum nearby."""

@@ -118,7 +118,7 @@ std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, c
   data.bias = padded_channels(r.bias, s.OC);
   float* to = data.weights.data();
   int64_t longest = 0;
-  const int64_t problem_count = static_cast<int64_t>(phases.size() * runs.size()), threads = num_threads();
+  const int64_t problem_count = static_cast<int64_t>(phases.size() * runs.size()), threads = planning_threads();
   for (const Phase& phase : phases) {
     std::vector<int32_t> offsets;
     for (const Tap& tap : phase.taps) offsets.insert(offsets.end(), {tap.h, tap.w});

@@ -29,7 +29,7 @@ def images_apart(graph: Graph, parameters: Mapping[str, np.ndarray], sizes: Mapp
     """How many of the graph's first nodes should run image by image; 0 for all of them together."""
     saved = most_saved = count = 0
     for i, node in enumerate(graph.nodes):
-        if batch < 2 or not _is_per_image(node, graph, parameters, sizes, batch):
+        if batch < 2 or not _is_per_image(node, parameters, sizes, batch):
             break
         activations = 4 * sum(math.prod(sizes[value][1:]) for value in [*node.values(), *node.outputs])
         saved += (activations if batch * activations > _CACHED else 0) - _weight_bytes(node, parameters)
@@ -38,22 +38,22 @@ def images_apart(graph: Graph, parameters: Mapping[str, np.ndarray], sizes: Mapp
     return count
 
 
-def _is_per_image(
-    node: Node, graph: Graph, parameters: Mapping[str, np.ndarray], sizes: Mapping[str, Dims], batch: int
-) -> bool:
+def _is_per_image(node: Node, parameters: Mapping[str, np.ndarray], sizes: Mapping[str, Dims], batch: int) -> bool:
     values = [*node.values(), *node.outputs]
     return (
         node.op in _PER_IMAGE
         and all(len(sizes[value]) >= 2 and sizes[value][0] == batch for value in values)
-        and not graph.whole.intersection(node.values())
         # An axis counted from the end, or the first one, may be that of the images.
         and all(node.attributes.get(axis, 1) > 0 for axis in ("dim", "start_dim"))
-        # A constant may not tell one image from another.
+        # Broadcasting aligns last axes: of tensors the first ones are the images, of a constant none is.
         and (
             node.op not in ("add", "mul")
-            or all(
-                len(parameters[p].shape) < len(sizes[node.outputs[0]]) or parameters[p].shape[0] == 1
-                for p in node.parameters.values()
+            or (
+                all(len(sizes[value]) == len(sizes[node.outputs[0]]) for value in node.values())
+                and all(
+                    len(parameters[p].shape) < len(sizes[node.outputs[0]]) or parameters[p].shape[0] == 1
+                    for p in node.parameters.values()
+                )
             )
         )
     )

@@ -60,14 +60,18 @@ class CompiledNetwork:
         self._input_dtypes = {name: graph.dtypes[name] for name in inputs}
         sizes = graph.infer_all(self.input_dims)
         self.output_dims = {name: sizes[name] for name in outputs}
-        self._program = self._lower(replace(graph, outputs=list(outputs)), parameters)
+        _core.set_planning_threads(threads or 0)
+        try:
+            self._program = self._lower(replace(graph, outputs=list(outputs)), parameters)
+        finally:
+            _core.set_planning_threads(0)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {dims}" for name, dims in self.input_dims.items())
         return f"CompiledNetwork({self.name!r}, {sizes}, device={self.device!r}, precision={self.precision!r})"
 
     def _lower(self, graph: Graph, parameters: Mapping[str, np.ndarray]) -> _core.Program:
-        graph, constants = optimize(graph, dict(parameters))
+        graph, constants = optimize(graph, dict(parameters), strict=self.accuracy == "strict")
         program = _core.Program(self.device, self.accuracy, self.precision, self.weight_storage)
         values = {name: program.input(self.input_dims[name], graph.dtypes[name]) for name in graph.inputs}
         apart = self._images_apart(graph, constants)

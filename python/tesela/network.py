@@ -20,7 +20,7 @@ from .operators import Dims
 DEVICES = ("cpu", "cuda", "emulator", "auto")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 WEIGHT_STORAGES = ("float32", "bfloat16")
-ACCURACIES = ("strict", "default", "fast")
+ACCURACIES = ("strict", "default")
 MOST_REMEMBERED = 16  # plans of a network, each with packed weights of its own
 
 
@@ -123,7 +123,7 @@ class Network:
         accuracy   "strict" sums every convolution directly in float32; "default" allows algorithms with about twice
                    that rounding error (the forms of Winograd's in docs/accuracy.md) and lets a NaN or an infinity
                    spread beyond its receptive field: over a Winograd tile, or over the phases of a transposed
-                   convolution with few channels; "fast" allows more, and so far means the same
+                   convolution with few channels
         image_size (H, W) other than the network's own, for networks that take any
         outputs    names of layers to return instead of the network's outputs
         """
@@ -193,7 +193,7 @@ class Network:
         self._compiled.clear()
 
     def summary(self) -> report.Summary:
-        """Layer by layer: operator, output size H x W x C, parameters, multiply-adds; prints as a table."""
+        """Layer by layer: operator, output size C x H x W, parameters, multiply-adds; prints as a table."""
         return report.summarize(self.graph)
 
     def profile(self, x: np.ndarray, *, threads: int | None = None, repeats: int = 10) -> report.Profile:

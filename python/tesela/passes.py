@@ -24,11 +24,12 @@ from .operators import TABLE, Activation, BatchNorm
 Parameters = dict[str, np.ndarray]
 
 
-def optimize(graph: Graph, parameters: Parameters) -> tuple[Graph, Parameters]:
-    """All passes, in the order in which each finds the most to do."""
+def optimize(graph: Graph, parameters: Parameters, *, strict: bool = False) -> tuple[Graph, Parameters]:
+    """All passes, in the order in which each finds the most to do; strict: none that replaces a convolution's sums."""
     graph = drop_identities(drop_unused(graph))
     graph, parameters = fold_batch_norm(graph, parameters)
-    graph, parameters = squeeze_early(graph, parameters)
+    if not strict:
+        graph, parameters = squeeze_early(graph, parameters)
     graph = fuse_residual(fuse_gate(graph))
     return fuse_activation(graph), parameters
 
@@ -49,6 +50,11 @@ def _merge(graph: Graph, first: Node, second: Node, merged: Node) -> Graph:
     """The graph with `merged` in place of `first` and `second` gone; merged computes what second computed."""
     nodes = [merged if node is first else node for node in graph.nodes if node is not second]
     return replace(graph, nodes=nodes)
+
+
+def _extras(node: Node) -> set[str]:
+    """What a convolution already does after its sum: tensors or parameters of these names."""
+    return {"residual", "gate"}.intersection([*node.inputs, *node.parameters])
 
 
 def drop_unused(graph: Graph) -> Graph:
@@ -80,7 +86,7 @@ def fold_batch_norm(graph: Graph, parameters: Parameters) -> tuple[Graph, Parame
             continue
         if producer.op == "linear" and len(graph.dims[norm.inputs["x"]]) != 2:
             continue  # features lie on the last axis there, channels on axis 1
-        if producer.attributes["activation"] or "residual" in producer.inputs or not _only_use(graph, norm.inputs["x"]):
+        if producer.attributes["activation"] or _extras(producer) or not _only_use(graph, norm.inputs["x"]):
             continue
         weight_name = producer.parameters["weight"]
         given = {operand: parameters[name] for operand, name in norm.parameters.items()}
@@ -122,7 +128,7 @@ def _is_pointwise(node: Node | None, graph: Graph) -> bool:
         and node.attributes["stride"] == (1, 1)
         and node.attributes["groups"] == 1
         and (isinstance(node.attributes["padding"], str) or not np.any(node.attributes["padding"]))
-        and not {"residual", "gate"}.intersection(node.inputs)
+        and not _extras(node)
     )
 
 
@@ -172,7 +178,7 @@ def fuse_gate(graph: Graph) -> Graph:
                 producer is not None
                 and producer.op == "conv2d"
                 and producer.attributes["activation"] is None
-                and not {"residual", "gate"}.intersection(producer.inputs)
+                and not _extras(producer)
                 and graph.dims[gate] == (*graph.dims[value][:2], 1, 1)
                 and len(graph.inputs) == 1  # of several inputs the batches may differ, and broadcast
                 and _only_use(graph, value)
@@ -203,7 +209,7 @@ def fuse_residual(graph: Graph) -> Graph:
                 producer is not None
                 and producer.op in ("conv2d", "conv_transpose2d")
                 and producer.attributes["activation"] is None
-                and "residual" not in producer.inputs
+                and "residual" not in _extras(producer)
                 and graph.dims[value] == graph.dims[other]
                 and len(graph.inputs) == 1  # of several inputs the batches may differ, and broadcast
                 and position.get(other, -1) < position[value]
