@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=NETWORKS, choices=models.NETWORKS, metavar="NETWORK")
     parser.add_argument("--engines", nargs="+", choices=benchmark.ENGINES, help="default: all that are installed")
     parser.add_argument("--seconds", type=float, default=4.0, help="for each engine and race (default: %(default)s)")
+    parser.add_argument("--tune", action="store_true", help="let tesela measure its algorithms first")
     parser.add_argument("--settings", nargs="+", default=SETTINGS, metavar="BATCHxTHREADS",
                         type=lambda text: tuple(map(int, text.split("x"))))  # fmt: skip
     args = parser.parse_args()
@@ -33,7 +34,8 @@ def main() -> None:
     races = []
     for batch, threads in args.settings:
         for name in args.networks:
-            races.append(benchmark.race(models.NETWORKS[name](), batch, threads, args.engines, args.seconds))
+            net = models.NETWORKS[name]()
+            races.append(benchmark.race(net, batch, threads, args.engines, args.seconds, tune=args.tune))
             print(benchmark.table(races[-1]), end="\n\n", flush=True)
             out.write_text(json.dumps(benchmark.record(races) | {"commit": commit()}, indent=1) + "\n")
 

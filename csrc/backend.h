@@ -114,6 +114,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual const char* name() const = 0;
+  virtual std::string hardware() const { return name(); }  // what tells one from another that is faster
   virtual bool computes_in(Precision precision) const { return precision == Precision::float32; }
   virtual const char* precisions() const { return "'float32'"; }  // that it computes in, for errors
   virtual bool stores_bfloat16_weights() const { return false; }  // and multiplies them in float32

@@ -220,8 +220,15 @@ void define_program(py::module_& m) {
   program
       .def(py::init<const std::string&, const std::string&, const std::string&, const std::string&>(),
            "device"_a = "cpu", "accuracy"_a = "strict", "precision"_a = "float32", "weight_storage"_a = "float32")
-      .def("set_label",
-           [](P& p, std::string name, std::string op) { p.program.set_label(std::move(name), std::move(op)); })
+      .def(
+          "set_label",
+          [](P& p, std::string name, std::string op, std::string algorithm) {
+            p.program.set_label(std::move(name), std::move(op), std::move(algorithm));
+          },
+          "name"_a, "op"_a, "algorithm"_a = "")
+      .def(
+          "candidates", [](const P& p) { return p.program.candidates(); },
+          "What the step labelled last can be computed by, the one with the best estimate first; empty: no choice.")
       .def("dims", [](const P& p, TensorId id) { return p.dims(id); })
       .def("dtype", [](const P& p, TensorId id) { return name_of(as_array(p.program.spec(id).dtype)); })
       .def(
@@ -647,6 +654,9 @@ PYBIND11_MODULE(_core, m) {
 #ifdef TESELA_HAVE_EMULATOR
   define_emulator(m);
 #endif
+  m.def(
+      "hardware", [](const std::string& device) { return backend_of(device).hardware(); }, "device"_a,
+      "The name of a GPU; of others that of the device.");
   m.def("devices", &devices, "Devices that this build can use.");
   m.def("has_bfloat16_products", &cpu::has_bfloat16_products,
         "Whether the instruction set in use, on this machine, multiplies bfloat16.");

@@ -93,6 +93,22 @@ std::vector<TensorId> Program::append_each_image(std::shared_ptr<Program> each, 
   return steps_.back().outputs;
 }
 
+void Program::set_label(std::string name, std::string op, std::string algorithm) {
+  name_ = std::move(name), op_ = std::move(op), algorithm_ = std::move(algorithm);
+  candidates_.clear();
+}
+
+size_t Program::choose(std::vector<std::string> algorithms) {
+  candidates_ = std::move(algorithms);
+  if (algorithm_.empty()) return 0;
+  std::string known;
+  for (size_t i = 0; i < candidates_.size(); ++i) {
+    if (candidates_[i] == algorithm_) return i;
+    known += (i > 0 ? ", '" : "'") + candidates_[i] + "'";
+  }
+  throw ShapeError(op_ + ": expected algorithm as one of " + known + ", got '" + algorithm_ + "'");
+}
+
 TensorId Program::in_layout(TensorId id, Layout layout) {
   if (tensors_[id].spec.layout == layout) return id;
   if (tensors_[id].converted < 0) {

@@ -56,8 +56,13 @@ class Program {
   // Appends a planned step and returns its output tensors. Called by backends.
   std::vector<TensorId> append(std::unique_ptr<Plan> plan, const std::vector<TensorId>& inputs,
                                std::vector<TensorSpec> outputs);
-  // `name` (layer) and `op` label the steps appended from now on.
-  void set_label(std::string name, std::string op) { name_ = std::move(name), op_ = std::move(op); }
+  // `name` (layer) and `op` label the steps appended from now on. algorithm: what they take where there is a choice;
+  // "": what is estimated to be the fastest.
+  void set_label(std::string name, std::string op, std::string algorithm = {});
+  // Which of a backend's candidates for a step to take: its first, unless another was asked for. ShapeError where that
+  // is none of them.
+  size_t choose(std::vector<std::string> algorithms);
+  const std::vector<std::string>& candidates() const { return candidates_; }  // of the step labelled last
 
   // The same elements in the asked layout; appends a conversion the first time one is needed.
   TensorId in_layout(TensorId id, Layout layout);
@@ -142,7 +147,8 @@ class Program {
   std::vector<Step> steps_;
   std::vector<TensorId> inputs_, outputs_;
   std::vector<std::unique_ptr<Constant>> constants_;
-  std::string name_, op_;
+  std::string name_, op_, algorithm_;
+  std::vector<std::string> candidates_;
   size_t arena_bytes_ = 0, scratch_bytes_ = 0;
   size_t each_bytes_ = 0;  // per thread, for programs that run for each image
   bool finished_ = false;

@@ -109,10 +109,12 @@ class Planned:
         operands: dict[str, Any],
         arguments: dict[str, Any],
         accuracy: str = "strict",
+        algorithm: str = "",
         **options: str,
     ):
         operator = TABLE[op]
         self.program = _core.Program("cpu", accuracy, **options)
+        self.program.set_label("layer", op, algorithm)
         self.inputs: list[Fenced] = []
         lowered: dict[str, Any] = {}
         for operand, value in operands.items():
@@ -123,6 +125,7 @@ class Planned:
             else:
                 lowered[operand] = self._input(value)
         self.results = operator.lower(self.program, operator.attributes(**arguments), **lowered)
+        self.candidates = self.program.candidates()
         self.program.finish(self.results)
 
     def _input(self, array: np.ndarray) -> int:

@@ -148,7 +148,7 @@ def test_record_is_json_with_everything_to_judge_a_number(network, engines, monk
     assert record["ceilings"] == {"1": {"gflops": 1.0, "read_gb_s": 2.0}}
     (one,) = record["races"]
     assert set(one) == {
-        "network", "input", "batch", "threads", "gflop", "load_before", "engines", "skipped", "ratio",
+        "network", "input", "batch", "threads", "tuned", "gflop", "load_before", "engines", "skipped", "ratio",
     }  # fmt: skip
     assert one["input"] == [2, 3, 8, 8] and one["threads"] == 1
     assert set(one["engines"]["same"]) == {"version", "median_ms", "min_ms", "runs", "difference"}

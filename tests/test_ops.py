@@ -228,6 +228,10 @@ ALGORITHMS = {
         cases.conv2d("epilogue", 20, 6, 20, 3, padding=1, groups=5),
         cases.conv2d("epilogue", 32, 7, 32, 3, stride=2, groups=16),
     ],
+    "product of pixels": [
+        cases.conv_transpose2d("epilogue", 20, 1, 32, 3),
+        cases.conv_transpose2d("epilogue", 33, 1, 16, 4, stride=2, n=2),
+    ],
     "grouped": [
         cases.conv2d("epilogue", 20, 6, 20, 3, padding=2, dilation=2, groups=5),
         cases.conv2d("epilogue", 40, 6, 40, 3, padding=1, groups=2),
@@ -268,6 +272,44 @@ def test_cases_reach_every_algorithm(accuracy, algorithms, isa, planned):
         reached.update(planned(case.op, arrays, case.arguments, accuracy).algorithms)
     assert set(reached) - {"to blocked", "to plain", "plain"} == set(algorithms)
     assert min(reached[algorithm] for algorithm in algorithms) >= 2
+
+
+# A choice between all kinds; what only one algorithm can compute is tested above.
+CHOICES = [
+    c
+    for c in [*cases.CONV2D_EDGES, *cases.CONV_TRANSPOSE2D_EDGES]
+    if c.name in ("winograd", "groups", "dilated", "sides", "batch", "pixel", "joined")
+]
+
+
+@pytest.mark.parametrize("case", CHOICES, ids=ids)
+def test_every_candidate(case, isa, planned):
+    """Also what the estimates would not take."""
+    epilogue = EPILOGUES[CHOICES.index(case) % len(EPILOGUES)]
+    integers, exact = integer_problem(case, *epilogue)
+    arrays, expected, bound = real_problem(case, *epilogue)
+    arguments = {**case.arguments, "activation": epilogue[2]}
+    candidates = planned(case.op, arrays, arguments, "default").candidates
+    assert len(set(candidates)) == len(candidates) >= 1
+    strict = planned(case.op, arrays, arguments).candidates
+    assert strict == [algorithm for algorithm in candidates if not re.match("winograd|joined", algorithm)]
+    for algorithm in candidates:
+        plan = planned(case.op, arrays, arguments, "default", algorithm)
+        assert algorithm in plan.algorithms or algorithm == "joined phases"
+        transforms = set(TRANSFORMS) & set(plan.algorithms)
+        within(*plan.run(), expected, 2 * bound.max() if transforms else bound)
+        if transforms <= EXACT_TRANSFORMS:
+            y = planned(case.op, integers, arguments, "default", algorithm).run()[0]
+            np.testing.assert_array_equal(y, exact, algorithm)
+
+
+def test_unknown_algorithm(planned):
+    case = cases.conv2d("3x3", 32, 9, 32, 3)
+    arrays = case.arrays(np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"conv2d: expected algorithm as one of 'winograd .*, 'direct', got 'fft'"):
+        planned(case.op, arrays, case.arguments, "default", "fft")
+    with pytest.raises(ValueError, match=r"conv2d: expected algorithm as one of 'direct', got 'winograd F\(2,3\)'"):
+        planned(case.op, arrays, case.arguments, "strict", "winograd F(2,3)")
 
 
 # ------------------------------------------------------------------------------------------------------ Winograd

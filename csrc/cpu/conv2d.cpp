@@ -98,6 +98,10 @@ bool is_pointwise(const Conv2dShape& s) {
          (s.N == 1 || s.OH * s.OW >= 2 * kernels().tile_rows);
 }
 
+const char* direct_algorithm(const Conv2dShape& s, bool bfloat16) {
+  return bfloat16 ? "direct bfloat16" : is_pointwise(s) ? "pointwise" : "direct";
+}
+
 }  // namespace
 
 std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,
@@ -158,10 +162,7 @@ std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, c
   }
   // One tile of rows has no use for weights that stay in L1: let it stream them in one pass.
   if (longest <= kernels().tile_rows) args.kc = std::max<int64_t>(round_up(s.IC, 16) * s.KH * s.KW, 16);
-  auto plan = plan_contraction(bfloat16    ? "direct bfloat16"
-                               : pointwise ? "pointwise"
-                                           : "direct",
-                               args, std::move(data),
+  auto plan = plan_contraction(direct_algorithm(s, bfloat16), args, std::move(data),
                                bfloat16    ? kernels().conv2d_products_bfloat16
                                : pointwise ? kernels().conv2d_pointwise
                                            : kernels().conv2d_direct,
@@ -187,42 +188,60 @@ std::vector<ChannelRun> channel_runs(const Conv2dShape& s) {
   return runs;
 }
 
-namespace {
+std::vector<Candidate> candidates_of(const Conv2dRequest& r, Accuracy accuracy, Precision precision) {
+  const Conv2dShape& s = r.s;
+  const bool bfloat16 = precision == Precision::bfloat16;
+  std::vector<Candidate> all;
+  // Most special first; the last takes every shape.
+  if (is_grouped(s)) all.push_back({grouped_algorithm(s), plan_grouped});
+  if (is_product_of_pixels(r, blocked_spec(s.y_dims()))) all.push_back({"product of pixels", plan_product_of_pixels});
+  if (is_stem(s)) all.push_back({"stem", plan_stem, true});
+  // Fewer channels than half a block: most products would be with zeros.
+  if (!all.empty() && s.IC / s.G < channel_block / 2) return all;
+  const std::vector<const MinimalFilter*> filters = accuracy == Accuracy::strict
+                                                        ? std::vector<const MinimalFilter*>{nullptr}
+                                                        : filters_by_estimate(s, bfloat16 ? 2.0 : 1.0);
+  for (const MinimalFilter* filter : filters) {
+    if (filter) {
+      all.push_back({filter->name, [filter](const auto&... to) { return plan_winograd(*filter, to...); }});
+      continue;
+    }
+    if (is_grouped_by_vector(s)) all.push_back({grouped_algorithm(s), plan_grouped});
+    all.push_back(
+        {direct_algorithm(s, bfloat16), [bfloat16](const auto&... to) { return plan_direct(to..., bfloat16); }});
+  }
+  return all;
+}
 
-TensorId append_conv2d(Program& program, std::unique_ptr<Plan> plan, const std::vector<TensorId>& inputs,
-                       const Conv2dShape& s, const TensorSpec& y) {
+static TensorId append_conv2d(Program& program, std::unique_ptr<Plan> plan, const std::vector<TensorId>& inputs,
+                              const Conv2dShape& s, const TensorSpec& y) {
   plan->flops = s.flops();
   plan->bytes = payload(y) + 4.0 * static_cast<double>(s.IC) / s.G * s.OC * s.KH * s.KW;
   for (TensorId id : inputs) plan->bytes += payload(program.spec(id));
   return program.append(std::move(plan), inputs, {y})[0];
 }
 
-}  // namespace
+TensorId append_candidate(Program& program, const Candidate& candidate, TensorId x, const Conv2dRequest& r,
+                          TensorId residual) {
+  std::vector<TensorId> inputs{candidate.reads_plain ? x : program.in_layout(x, Layout::blocked)};
+  if (residual >= 0) inputs.push_back(program.in_layout(residual, Layout::blocked));
+  const TensorSpec y = blocked_spec(r.s.y_dims());
+  auto plan = candidate.plan(r, program.spec(inputs[0]), y, residual >= 0);
+  plan->algorithm = candidate.algorithm;
+  return append_conv2d(program, std::move(plan), inputs, r.s, y);
+}
 
 TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight, const float* bias,
                             TensorId residual, ActivationSpec activation) const {
   const Conv2dRequest request{s, weight, bias, activation};
-  const bool has_residual = residual >= 0;
-  if (program.accuracy() != Accuracy::strict && !has_residual && joins_phases(s)) {
-    return conv_transpose2d_joined(program, x, s, weight, bias, activation);
-  }
-  if (!is_stem(s)) x = program.in_layout(x, Layout::blocked);
-  if (has_residual) residual = program.in_layout(residual, Layout::blocked);
-  const TensorSpec y = blocked_spec(s.y_dims());
-  // Most special first; the last takes every shape.
-  const bool bfloat16 = program.precision() == Precision::bfloat16;
-  const MinimalFilter* filter =
-      program.accuracy() == Accuracy::strict ? nullptr : minimal_filter(s, bfloat16 ? 2.0 : 1.0);
-  const TensorSpec& from = program.spec(x);
-  std::unique_ptr<Plan> plan = is_grouped(s)                      ? plan_grouped(request, from, y, has_residual)
-                               : is_product_of_pixels(request, y) ? plan_product_of_pixels(request, from, has_residual)
-                               : is_stem(s)                       ? plan_stem(request, from, y, has_residual)
-                               : filter                  ? plan_winograd(request, *filter, from, y, has_residual)
-                               : is_grouped_by_vector(s) ? plan_grouped(request, from, y, has_residual)
-                                                         : plan_direct(request, from, y, has_residual, bfloat16);
-  std::vector<TensorId> inputs{x};
-  if (has_residual) inputs.push_back(residual);
-  return append_conv2d(program, std::move(plan), inputs, s, y);
+  const std::vector<Candidate> candidates = candidates_of(request, program.accuracy(), program.precision());
+  std::vector<std::string> algorithms;
+  if (program.accuracy() != Accuracy::strict && residual < 0 && joins_phases(s)) algorithms.push_back("joined phases");
+  const size_t others = algorithms.size();
+  for (const Candidate& candidate : candidates) algorithms.push_back(candidate.algorithm);
+  const size_t chosen = program.choose(std::move(algorithms));
+  if (chosen < others) return conv_transpose2d_joined(program, x, s, weight, bias, activation);
+  return append_candidate(program, candidates[chosen - others], x, request, residual);
 }
 
 TensorId CpuBackend::gated_conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight,
@@ -231,6 +250,7 @@ TensorId CpuBackend::gated_conv2d(Program& program, TensorId x, const Conv2dShap
   if (!is_pointwise(s) || is_grouped(s) || is_stem(s) || program.precision() != Precision::float32) {
     return Backend::gated_conv2d(program, x, s, weight, bias, gate, residual, activation);
   }
+  program.choose({direct_algorithm(s, false)});
   std::vector<TensorId> inputs{x};
   if (residual >= 0) inputs.push_back(residual);
   inputs.push_back(gate);

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cmath>
+#include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "contraction.h"
@@ -21,6 +23,18 @@ struct Tap {
   int32_t h, w;    // offset of the input pixel
   int64_t kh, kw;  // of the weight
 };
+
+// One way to compute a convolution, by the name that profile() shows.
+struct Candidate {
+  std::string algorithm;
+  std::function<std::unique_ptr<Plan>(const Conv2dRequest&, const TensorSpec& x, const TensorSpec& y, bool residual)>
+      plan;
+  bool reads_plain = false;  // where x is
+};
+// All of them, the one with the best estimate first.
+std::vector<Candidate> candidates_of(const Conv2dRequest& r, Accuracy accuracy, Precision precision);
+TensorId append_candidate(Program& program, const Candidate& candidate, TensorId x, const Conv2dRequest& r,
+                          TensorId residual);
 
 // Output pixels that see the same taps: all of a convolution, one residue class modulo the stride of a transposed one.
 struct Phase {
@@ -53,7 +67,8 @@ std::unique_ptr<Plan> plan_stem(const Conv2dRequest& r, const TensorSpec& x, con
 
 // Whether a transposed convolution of single pixels writes a panel for each output pixel, as one product.
 bool is_product_of_pixels(const Conv2dRequest& r, const TensorSpec& y);
-std::unique_ptr<Plan> plan_product_of_pixels(const Conv2dRequest& r, const TensorSpec& x, bool has_residual);
+std::unique_ptr<Plan> plan_product_of_pixels(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y,
+                                             bool has_residual);
 
 // Whether the phases of a transposed convolution are fewer products as channels of one convolution.
 bool joins_phases(const Conv2dShape& s);
@@ -62,13 +77,25 @@ bool joins_phases(const Conv2dShape& s);
 bool is_grouped(const Conv2dShape& s);
 // Whether each group is one vector, which plan_grouped does better than direct sums, but Winograd better still.
 bool is_grouped_by_vector(const Conv2dShape& s);
+const char* grouped_algorithm(const Conv2dShape& s);  // its name
 std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual);
 
-// The F(m, r) that is estimated to be the fastest, or null where direct sums are or none applies. direct_rate: products
-// of direct sums in the time of one in float32.
-struct MinimalFilter;
-const MinimalFilter* minimal_filter(const Conv2dShape& s, double direct_rate);
-std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, const MinimalFilter& f, const TensorSpec& x,
+// F(m, r) on symmetric points that are exact in float32, the ones with the least error of those tried.
+struct MinimalFilter {
+  const char* name;
+  int m, r, stride;
+  std::vector<double> points;  // the finite ones
+  WinogradKernel* Kernels::* kernel;
+
+  // Pixels of a tile and sums of a product, along one axis; and matrices of weights. With stride 2 (kernels/
+  // winograd_points.h), the taps 0 and 2 are F(3, 2) and all products with tap 1 have the same weight.
+  int n() const { return (m - 1) * stride + r; }
+  int matrices() const { return static_cast<int>(points.size()) + 1 + (stride > 1); }
+};
+// Every F(m, r) that applies and direct sums (null), the one that is estimated to be the fastest first. direct_rate:
+// products of direct sums in the time of one in float32.
+std::vector<const MinimalFilter*> filters_by_estimate(const Conv2dShape& s, double direct_rate);
+std::unique_ptr<Plan> plan_winograd(const MinimalFilter& f, const Conv2dRequest& r, const TensorSpec& x,
                                     const TensorSpec& y, bool has_residual);
 
 }  // namespace tesela::cpu

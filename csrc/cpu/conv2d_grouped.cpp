@@ -1,6 +1,7 @@
 // Planning of convolutions whose groups share blocks of channels (kernels/conv2d_grouped.cpp).
 
 #include <numeric>
+#include <string_view>
 
 #include "conv2d.h"
 
@@ -104,7 +105,14 @@ bool is_grouped(const Conv2dShape& s) {
 }
 
 bool is_grouped_by_vector(const Conv2dShape& s) {
-  return s.G > 1 && s.IC == s.OC && s.IC / s.G == kernels().lanes && has_three_columns(s);
+  return s.G > 1 && !is_grouped(s) && s.IC == s.OC && s.IC / s.G == kernels().lanes && has_three_columns(s);
+}
+
+const char* grouped_algorithm(const Conv2dShape& s) {
+  if (s.IC == s.G && s.OC == s.G) return "depthwise";
+  const bool in_place =
+      has_three_columns(s) && s.IC / s.G <= 16 && is_permutation(lane_channels(s, ceil_div(s.OC, channel_block)));
+  return in_place ? "grouped in place" : "grouped";
 }
 
 std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y,
@@ -127,7 +135,8 @@ std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, 
   args.inputs = s.IC / s.G;
   args.chunk = std::min(args.inputs, channel_block);
   args.activation = r.activation;
-  const bool depthwise = s.IC == s.G && s.OC == s.G;
+  const std::string_view algorithm = grouped_algorithm(s);
+  const bool depthwise = algorithm == "depthwise", in_place = algorithm != "grouped";
 
   const std::vector<Axis> axes_h = axes_of(s.OH, s.KH, s.SH, s.DH, s.PT, s.transposed);
   const std::vector<Axis> axes_w = axes_of(s.OW, s.KW, s.SW, s.DW, s.PL, s.transposed);
@@ -149,7 +158,6 @@ std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, 
   }
   if (!depthwise) data.channels = lane_channels(s, y.blocks());
   args.three_columns = has_three_columns(s);
-  const bool in_place = depthwise || (args.three_columns && args.inputs <= 16 && is_permutation(data.channels));
   args.phases = data.phases.data(), args.n_phases = static_cast<int64_t>(data.phases.size());
   args.channels = depthwise ? nullptr : data.channels.data();
   args.bias = data.bias.data();
@@ -169,10 +177,8 @@ std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, 
   if (band(rows) > 1e12) throw std::bad_alloc();
 
   const size_t weight_bytes = data.weights.bytes() + data.bias.bytes();
-  auto plan = make_plan(depthwise  ? "depthwise"
-                        : in_place ? "grouped in place"
-                                   : "grouped",
-                        args, std::move(data), in_place ? kernels().conv2d_depthwise : kernels().conv2d_grouped,
+  auto plan = make_plan(algorithm.data(), args, std::move(data),
+                        in_place ? kernels().conv2d_depthwise : kernels().conv2d_grouped,
                         contraction_binding(has_residual), planes * args.tasks_per_plane * args.n_phases);
   plan->weight_bytes = weight_bytes;
   plan->scratch_bytes = static_cast<size_t>(band(rows)) * sizeof(float);

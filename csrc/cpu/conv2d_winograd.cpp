@@ -6,25 +6,12 @@
 //   G[j] = (1, a_j, ..., a_j^(r-1)) / N_j;  A^T[i][j] = a_j^i;  B^T[j] = coefficients of the product of x - a_l, l != j
 // and for infinity G = (0, ..., 0, 1), A^T = 1 in the last row, B^T = the product over all finite points.
 
+#include <algorithm>
 #include <cmath>
 
 #include "conv2d.h"
 
 namespace tesela::cpu {
-
-// F(m, r) on symmetric points that are exact in float32, the ones with the least error of those tried.
-struct MinimalFilter {
-  const char* name;
-  int m, r, stride;
-  std::vector<double> points;  // the finite ones
-  WinogradKernel* Kernels::* kernel;
-
-  // Pixels of a tile and sums of a product, along one axis; and matrices of weights. With stride 2 (kernels/
-  // winograd_points.h), the taps 0 and 2 are F(3, 2) and all products with tap 1 have the same weight.
-  int n() const { return (m - 1) * stride + r; }
-  int matrices() const { return static_cast<int>(points.size()) + 1 + (stride > 1); }
-};
-
 namespace {
 
 const std::vector<MinimalFilter>& minimal_filters() {
@@ -117,26 +104,28 @@ void transform_panel(const Conv2dRequest& r, const WinogradWeightsArgs& args, co
 
 }  // namespace
 
-const MinimalFilter* minimal_filter(const Conv2dShape& s, double direct_rate) {
+std::vector<const MinimalFilter*> filters_by_estimate(const Conv2dShape& s, double direct_rate) {
   const int64_t r = taps_of(s), stride = s.transposed ? 1 : s.SH;
-  if (s.IC / s.G < 16 || (s.G > 1 && s.OC / s.G < 16)) return nullptr;
+  if (s.IC / s.G < 16 || (s.G > 1 && s.OC / s.G < 16)) return {nullptr};
   const auto step_h = static_cast<double>(step_of(s.SH, s.DH, s.transposed));
   const auto step_w = static_cast<double>(step_of(s.SW, s.DW, s.transposed));
   const double rows_h = std::ceil(s.OH / step_h), rows_w = std::ceil(s.OW / step_w);
   const double grids = s.transposed ? 1 : std::min<double>(step_h, s.OH) * std::min<double>(step_w, s.OW);
   const double weights = static_cast<double>(r * r) * channel_pairs(s);
   const double pixels = s.transposed ? rows_h * rows_w : 1.0 * s.OH * s.OW;
-  double least = cost(pixels * s.N * weights, weights, 0) / direct_rate;
-  const MinimalFilter* best = nullptr;
+  std::vector<std::pair<double, const MinimalFilter*>> estimates;
   for (const MinimalFilter& f : minimal_filters()) {
-    if (f.r != r || f.stride != stride) continue;
-    const double here = winograd_cost(s, grids, rows_h, rows_w, f);
-    if (here <= least) least = here, best = &f;
+    if (f.r == r && f.stride == stride) estimates.emplace_back(winograd_cost(s, grids, rows_h, rows_w, f), &f);
   }
-  return best;
+  std::reverse(estimates.begin(), estimates.end());  // of equal estimates the larger tile wins
+  estimates.emplace_back(cost(pixels * s.N * weights, weights, 0) / direct_rate, nullptr);
+  std::stable_sort(estimates.begin(), estimates.end(), [](auto& a, auto& b) { return a.first < b.first; });
+  std::vector<const MinimalFilter*> filters;
+  for (const auto& [estimate, filter] : estimates) filters.push_back(filter);
+  return filters;
 }
 
-std::unique_ptr<Plan> plan_winograd(const Conv2dRequest& request, const MinimalFilter& f, const TensorSpec& x,
+std::unique_ptr<Plan> plan_winograd(const MinimalFilter& f, const Conv2dRequest& request, const TensorSpec& x,
                                     const TensorSpec& y, bool has_residual) {
   const Conv2dShape& s = request.s;
   const int m = f.m, points = f.n() * f.n(), matrices = f.matrices() * f.matrices();

@@ -71,7 +71,8 @@ bool is_product_of_pixels(const Conv2dRequest& r, const TensorSpec& y) {
          (s.OC % channel_block == 0 || keeps_zero);
 }
 
-std::unique_ptr<Plan> plan_product_of_pixels(const Conv2dRequest& r, const TensorSpec& x, bool has_residual) {
+std::unique_ptr<Plan> plan_product_of_pixels(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec&,
+                                             bool has_residual) {
   const Conv2dShape& s = r.s;
   const int64_t pixels = s.OH * s.OW, channels = round_up(s.OC, channel_block) * pixels;
   std::vector<float> weight(static_cast<size_t>(channels * s.IC)), bias(r.bias ? static_cast<size_t>(channels) : 0);
@@ -114,7 +115,9 @@ TensorId CpuBackend::conv_transpose2d_joined(Program& program, TensorId x, const
   for (int64_t channel = 0; bias != nullptr && channel < joined.s.OC; ++channel) {
     biases.push_back(bias[channel / phases]);
   }
-  const TensorId y = conv2d(program, x, joined.s, weights.data(), bias ? biases.data() : nullptr, -1, activation);
+  const Conv2dRequest request{joined.s, weights.data(), bias ? biases.data() : nullptr, activation};
+  const Candidate best = candidates_of(request, program.accuracy(), program.precision())[0];
+  const TensorId y = append_candidate(program, best, x, request, -1);
   return pixel_shuffle(program, y, s.SH);
 }
 

@@ -20,6 +20,13 @@ __global__ void probe_kernel() {}
 
 std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
 
+std::string gpu_name() {
+  cudaDeviceProp gpu{};
+  cudaGetDeviceProperties(&gpu, 0);
+  return std::string(gpu.name) + " (compute capability " + std::to_string(gpu.major) + "." + std::to_string(gpu.minor) +
+         ")";
+}
+
 }  // namespace
 
 std::string obstacle() {
@@ -38,16 +45,15 @@ std::string obstacle() {
   if (error != cudaSuccess) return std::string("the NVIDIA driver reports: ") + cudaGetErrorString(error);
   cudaFuncAttributes attributes;
   if (cudaFuncGetAttributes(&attributes, probe_kernel) == cudaSuccess) return "";
-  cudaDeviceProp gpu{};
-  cudaGetDeviceProperties(&gpu, 0);
-  return std::string("this build has no kernels for ") + gpu.name + " (compute capability " +
-         std::to_string(gpu.major) + "." + std::to_string(gpu.minor) + "), only for " TESELA_CUDA_ARCHITECTURES;
+  return "this build has no kernels for " + gpu_name() + ", only for " TESELA_CUDA_ARCHITECTURES;
 }
 
 const char* DeviceBackend::name() const { return "cuda"; }
+std::string DeviceBackend::hardware() const { return gpu_name(); }
 #else
 std::string obstacle() { return ""; }
 const char* DeviceBackend::name() const { return "emulator"; }
+std::string DeviceBackend::hardware() const { return name(); }
 #endif
 
 // ----------------------------------------------------------------------------------------------------------- copies

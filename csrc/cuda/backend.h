@@ -87,6 +87,7 @@ std::vector<TensorId> append(Program& program, const char* algorithm, const std:
 class DeviceBackend final : public Backend {
  public:
   const char* name() const override;
+  std::string hardware() const override;
   bool computes_in(Precision) const override { return true; }
   void* allocate(size_t bytes) const override;
   void release(void* memory, size_t bytes) const override;

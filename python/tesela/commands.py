@@ -126,15 +126,18 @@ def bench(
     ] = None,
     seconds: Annotated[float, typer.Option(min=0, help="Time for each engine.")] = 4.0,
     weights: Weights = None,
+    tune: Annotated[bool, typer.Option("--tune", help="Measure tesela's algorithms first, once for a layer.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Where to write the record.")] = None,
 ) -> None:
     """Times tesela and other engines side by side: same weights, same threads, outputs compared first."""
     engines = None if peers is None else [name for name in peers.split(",") if name]
     with progress() as status:
         task = status.add_task("starting")
-        result = benchmark.race(
-            find(network, weights), batch, threads, engines, seconds, lambda line: status.update(task, description=line)
-        )
+
+        def say(line: str) -> None:
+            status.update(task, description=line)
+
+        result = benchmark.race(find(network, weights), batch, threads, engines, seconds, say, tune)
         status.update(task, description="measuring the machine")
         record = benchmark.record([result])
     print(benchmark.table(result))

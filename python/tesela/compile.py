@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,14 @@ from .operators import TABLE, Dims
 from .passes import optimize
 
 _MOST_THREADS = 4096
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a layer can be computed by, the algorithm with the best estimate first. Layers of one key are alike."""
+
+    key: str
+    algorithms: tuple[str, ...]
 
 
 class CompiledNetwork:
@@ -40,8 +48,12 @@ class CompiledNetwork:
         weight_storage: str = "float32",
         accuracy: str = "default",
         max_bytes: int | None = None,
+        algorithms: Mapping[str, str] | None = None,
     ):
-        """max_bytes: what activations and the scratch of one thread may take; ValueError where they need more."""
+        """max_bytes: what activations and the scratch of one thread may take; ValueError where they need more.
+
+        algorithms: by the names of layers in `choices`, one of the algorithms there; the first where none is named.
+        """
         if threads is not None and not 1 <= integer("compile", "threads", threads) <= _MOST_THREADS:
             raise ValueError(f"compile: expected threads from 1 to {_MOST_THREADS}, got {threads}")
         unknown = [name for name in outputs if name not in graph.dims]
@@ -57,14 +69,18 @@ class CompiledNetwork:
         self._most_bytes = {} if max_bytes is None else {"most_bytes": max_bytes}
         self.isa = _core.selected_isa()
         self.input_dims = {name: tuple(dims) for name, dims in inputs.items()}
-        self._input_dtypes = {name: graph.dtypes[name] for name in inputs}
+        self.input_dtypes = {name: graph.dtypes[name] for name in inputs}
         sizes = graph.infer_all(self.input_dims)
         self.output_dims = {name: sizes[name] for name in outputs}
+        self.choices: dict[str, Choice] = {}
+        self._algorithms = dict(algorithms or {})
         _core.set_planning_threads(threads or 0)
         try:
             self._program = self._lower(replace(graph, outputs=list(outputs)), parameters)
         finally:
             _core.set_planning_threads(0)
+        for layer in self._algorithms.keys() - self.choices.keys():
+            raise ValueError(f"compile: layer {layer!r} has no choice of algorithm")
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {dims}" for name, dims in self.input_dims.items())
@@ -104,17 +120,21 @@ class CompiledNetwork:
         results = [value for node in first for value in node.outputs if value in read or value in graph.outputs]
         each = _core.Program(self.device, self.accuracy, self.precision, self.weight_storage)
         inner = {name: each.input((1, *self.input_dims[name][1:]), graph.dtypes[name]) for name in given}
-        self._append(each, first, constants, inner)
+        self._append(each, first, constants, inner, "of each image")
         each.finish([inner[name] for name in results], kept=[inner[name] for name in results if name in read])
         values.update(zip(results, program.each_image(each, [values[name] for name in given]), strict=True))
 
-    @staticmethod
     def _append(
-        program: _core.Program, nodes: Sequence[Node], constants: Mapping[str, np.ndarray], values: dict[str, int]
+        self,
+        program: _core.Program,
+        nodes: Sequence[Node],
+        constants: Mapping[str, np.ndarray],
+        values: dict[str, int],
+        where: str = "",
     ) -> None:
         """Lowers the nodes, and adds what they compute to the values."""
         for node in nodes:
-            program.set_label(node.name, node.op)
+            program.set_label(node.name, node.op, self._algorithms.get(node.name, ""))
             operands: dict[str, Any] = {
                 operand: [values[v] for v in value] if isinstance(value, list) else values[value]
                 for operand, value in node.inputs.items()
@@ -127,6 +147,12 @@ class CompiledNetwork:
                 results = operator.lower(program, node.attributes, **operands)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"layer {node.name!r}: {error}") from None
+            if algorithms := program.candidates():
+                sizes = [f"{operand} {program.dims(values[v])}" for operand, v in node.inputs.items()]
+                sizes += [f"{operand} {constants[name].shape}" for operand, name in node.parameters.items()]
+                options = [f"{name}={value}" for name, value in node.attributes.items()]
+                kind = [node.op, *sizes, *options, self.precision, self.accuracy, where]
+                self.choices[node.name] = Choice(", ".join(filter(None, kind)), tuple(algorithms))
             values.update(zip(node.outputs, results, strict=True))
 
     def _call(self, arrays: Sequence[Any], out: Any) -> tuple[HostCall | DeviceCall, list[Any], list[Any]]:
@@ -143,7 +169,7 @@ class CompiledNetwork:
             )
         inputs = []
         for name, dims in self.input_dims.items():
-            inputs.append(call.array(name, named[name], self._input_dtypes[name]))
+            inputs.append(call.array(name, named[name], self.input_dtypes[name]))
             if inputs[-1].shape != dims:
                 raise ValueError(f"{self.name}: expected {name} of shape {dims}, got {inputs[-1].shape}")
         if out is None:

@@ -6,16 +6,18 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from . import _core, report, weights
-from .arguments import pair
+from .arguments import boolean, pair
 from .calls import call_of
 from .compile import CompiledNetwork
 from .graph import Graph
 from .operators import Dims
+from .tuning import tuned
 
 DEVICES = ("cpu", "cuda", "emulator", "auto")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
@@ -108,6 +110,7 @@ class Network:
         accuracy: str = "default",
         image_size: tuple[int, int] | None = None,
         outputs: Sequence[str] | None = None,
+        tune: bool = False,
     ) -> CompiledNetwork:
         """Plans the network for one batch size.
 
@@ -126,6 +129,11 @@ class Network:
                    convolution with few channels
         image_size (H, W) other than the network's own, for networks that take any
         outputs    names of layers to return instead of the network's outputs
+        tune       True measures the algorithms between which layers have a choice, once, and takes the fastest; False
+                   estimates them. Accuracy promises the same. The choices are kept in tuning.json in the folder that
+                   TESELA_CACHE names, or the system's for caches, by machine, build, threads and layer, so only layers
+                   that are not there take time (some seconds for a network). Results are the same bits for any number
+                   of threads by the same choices, but machines may choose differently
         """
         for what, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS),
                                    ("weight_storage", weight_storage, WEIGHT_STORAGES),
@@ -142,7 +150,8 @@ class Network:
         if image_size is not None:
             inputs = {name: (*dims[:-2], *image_size) for name, dims in inputs.items()}
         names = self.graph.outputs if outputs is None else outputs
-        return CompiledNetwork(
+        make = partial(
+            CompiledNetwork,
             self.graph,
             self.parameters,
             inputs,
@@ -153,6 +162,7 @@ class Network:
             weight_storage=weight_storage,
             accuracy=accuracy,
         )
+        return tuned(make) if boolean("compile", "tune", tune) else make()
 
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
         """The same on reference/ in float64, node by node: slow, and what the fast answer should be."""

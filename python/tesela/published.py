@@ -13,11 +13,12 @@ eight digits in the names of PyTorch's files. Those are not read; examples/conve
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .runtime import cache
 
 if TYPE_CHECKING:
     from .image import Transform
@@ -139,12 +140,6 @@ ENTRIES: dict[str, Published] = dict(
               "Apache-2.0", "ImageNet top-1 74.97 %"),
     )
 )  # fmt: skip
-
-
-def cache() -> Path:
-    """Where downloads go: the folder that TESELA_CACHE names, or the one the system has for caches."""
-    folder = os.environ.get("TESELA_CACHE")
-    return Path(folder) if folder else Path(_pooch().os_cache("tesela"))
 
 
 def entry(name: str) -> Published:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
+import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,6 +65,32 @@ def default_device(device: str) -> Iterator[None]:
         yield
     finally:
         _device.reset(token)
+
+
+def cache() -> Path:
+    """The folder for what can be had again: the one that TESELA_CACHE names, else "tesela" in the system's for caches.
+
+    Weights that published.py downloads, and what net.compile(tune=True) has measured.
+    """
+    if folder := os.environ.get("TESELA_CACHE"):
+        return Path(folder)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "tesela"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tesela"
+
+
+def cpuinfo() -> dict[str, str]:
+    """What Linux says about the first CPU; nothing elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return {}
+    pairs = [line.split(":", 1) for line in lines if ":" in line]
+    return {key.strip(): value.strip() for key, value in reversed(pairs)}
+
+
+def cpu_name() -> str:
+    return cpuinfo().get("model name") or platform.processor() or platform.machine()
 
 
 def build_info() -> dict[str, Any]:

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from .. import _core
 from ..graph import Graph
 from ..network import Network
+from ..runtime import cpu_name, cpuinfo
 
 # The instruction sets that matter to a convolution, in the words of /proc/cpuinfo.
 _FLAGS = ("avx", "fma", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")
@@ -23,20 +23,11 @@ _FLAGS = ("avx", "fma", "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_ti
 _BIG = 32 << 20  # numbers of 8 bytes, 256 MiB: more than a cache holds
 
 
-def _cpuinfo() -> dict[str, str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return {}
-    pairs = (line.split(":", 1) for line in lines if ":" in line)
-    return {key.strip(): value.strip() for key, value in pairs}
-
-
 def describe() -> dict[str, Any]:
-    info = _cpuinfo()
+    info = cpuinfo()
     flags = (info.get("flags") or info.get("Features") or "").split()
     return {
-        "cpu": info.get("model name") or platform.processor() or platform.machine(),
+        "cpu": cpu_name(),
         "flags": [flag for flag in _FLAGS if flag in flags],
         "cores": _core.available_threads(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -96,12 +96,13 @@ def race(
     engines: Iterable[str] | None = None,
     seconds: float = 4.0,
     say: Callable[[str], None] = lambda line: None,
+    tune: bool = False,
 ) -> dict[str, Any]:
     """Times tesela and `engines` (default: all that are installed), about `seconds` each.
 
     An engine that is not installed, fails, or whose output differs from tesela's by more than TOLERANCE is not timed;
     the result says why under "skipped". Where several differ and none agrees, RuntimeError: it is tesela that is wrong.
-    "ratio" is the best other engine's median time over tesela's.
+    "ratio" is the best other engine's median time over tesela's. tune: as of Network.compile, before anything is timed.
     """
     threads = threads or num_threads()
     names = list(dict.fromkeys(["tesela", *(ENGINES if engines is None else engines)]))
@@ -115,7 +116,7 @@ def race(
     load = load_average()
 
     with ExitStack() as stack:
-        running, skipped = _prepare(stack, names, network, x, threads, say)
+        running, skipped = _prepare(stack, names, network, x, threads, say, tune)
         times = _take_turns(running, seconds, say)
     results = {
         name: {
@@ -133,6 +134,7 @@ def race(
         "input": list(x.shape),
         "batch": batch,
         "threads": threads,
+        "tuned": tune,
         "gflop": round(2e-9 * batch * network.summary().macs, 4),
         "load_before": load,
         "engines": results,
@@ -142,7 +144,13 @@ def race(
 
 
 def _prepare(
-    stack: ExitStack, names: Sequence[str], network: Network, x: np.ndarray, threads: int, say: Callable[[str], None]
+    stack: ExitStack,
+    names: Sequence[str],
+    network: Network,
+    x: np.ndarray,
+    threads: int,
+    say: Callable[[str], None],
+    tune: bool,
 ) -> tuple[dict[str, Engine], dict[str, str]]:
     """The engines that compute what tesela does, and why the others do not run. tesela is the first of the names."""
     running: dict[str, Engine] = {}
@@ -151,7 +159,7 @@ def _prepare(
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     for name in names:
         say(f"preparing {name}")
-        model = Model(network.graph, dict(network.parameters), len(x), folder / name)
+        model = Model(network.graph, dict(network.parameters), len(x), folder / name, tune)
         model.folder.mkdir()
         try:
             engine = stack.enter_context(Engine(ENGINES[name], model, x, threads))

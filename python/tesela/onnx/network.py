@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import onnx
 from onnx import numpy_helper
 
 from .. import _core, weights
+from ..arguments import boolean
 from ..compile import CompiledNetwork
 from ..graph import Graph, Parameter
 from ..network import Network, Remembered
 from ..operators import Dims
 from ..runtime import current_device
+from ..tuning import tuned
 from . import tensors, translate  # noqa: F401  (fills the table of translators)
 from .model import Model
 from .translation import NeedsValue, Translation
@@ -131,10 +134,12 @@ class OnnxNetwork(Network):
             return list(self._plans.values())[-1].graph
         return self._planned(self._declared(1)).graph
 
-    def _plan(self, found: Translation, outputs: Sequence[str], **options: Any) -> CompiledNetwork:
+    def _plan(self, found: Translation, outputs: Sequence[str], tune: bool = False, **options: Any) -> CompiledNetwork:
         inputs = {name: found.graph.dims[name] for name in found.graph.inputs}
         names = [self._layer(found, name) for name in outputs]
-        return CompiledNetwork(found.graph, found.parameters, inputs, names, max_bytes=self.max_bytes, **options)
+        options["max_bytes"] = self.max_bytes
+        make = partial(CompiledNetwork, found.graph, found.parameters, inputs, names, **options)
+        return tuned(make) if tune else make()
 
     @staticmethod
     def _layer(found: Translation, name: str) -> str:
@@ -190,13 +195,14 @@ class OnnxNetwork(Network):
 
     def compile(self, batch: int = 1, *, device: str = "cpu", threads: int | None = None, precision: str = "float32",
                 accuracy: str = "default", image_size: tuple[int, int] | None = None,
-                outputs: Sequence[str] | None = None) -> CompiledNetwork:  # fmt: skip
+                outputs: Sequence[str] | None = None, tune: bool = False) -> CompiledNetwork:  # fmt: skip
         """As Network.compile; `batch` is the size of first axes that the file leaves open."""
         if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
             raise ValueError(f"compile: expected batch as an integer of at least 1, got {batch!r}")
         found = self._planned(self._declared(int(batch), image_size))
         names = found.graph.outputs if outputs is None else outputs
-        return self._plan(found, names, device=device, threads=threads, precision=precision, accuracy=accuracy)
+        tune = boolean("compile", "tune", tune)
+        return self._plan(found, names, tune, device=device, threads=threads, precision=precision, accuracy=accuracy)
 
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
         found, rest = self._translated(arrays)

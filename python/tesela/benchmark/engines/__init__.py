@@ -30,6 +30,7 @@ class Model:
     parameters: dict[str, np.ndarray]
     batch: int
     folder: Path
+    tune: bool = False  # whether tesela measures its algorithms first
 
     def network(self) -> Network:
         return Network(self.graph, self.parameters)

@@ -6,7 +6,7 @@ DISTRIBUTION = "tesela"
 
 
 def prepare(model: Model, threads: int) -> Run:
-    compiled = model.network().compile(model.batch, threads=threads)
+    compiled = model.network().compile(model.batch, threads=threads, tune=model.tune)
 
     def run(x):
         y = compiled(x)
