@@ -377,10 +377,11 @@ def _ran(data: bytes) -> str:
         return "compiled"
     kinds = (np.float32 if given.dtype.kind == "f" else given.dtype for given in inputs.values())
     arrays = [np.ones(dims, kind) for dims, kind in zip(sizes.values(), kinds, strict=True)]
-    compiled, rest = network._compiled_values(arrays, None)
+    bound = network._bind(arrays)
+    compiled = network._remembered(bound, None)
     if sum(step.flops for step in compiled.steps()) > MOST_FLOPS:
         return "compiled"
-    compiled(*rest)
+    compiled(*bound.arrays)
     return "ran"
 
 

@@ -459,10 +459,21 @@ NETWORKS = [
     (lambda n: n.extract(IMAGE, ["fc7"]), ValueError, ["tiny", "unknown layer 'fc7'", "fc"]),
     (lambda n: n.extract(IMAGE, "fc"), TypeError, ["tiny", "list of layers", "'fc'"]),
     (lambda n: n.extract(IMAGE, None), TypeError, ["tiny", "list of layers", "None"]),
+    (lambda n: n.extract(IMAGE), TypeError, ["tiny", "list of layers", "None"]),
+    (lambda n: n.extract(IMAGE, IMAGE, ["fc"]), ValueError, ["tiny", "expected 1 inputs", "2"]),
+    (lambda n: n.reference(), ValueError, ["tiny", "expected 1 inputs", "0"]),
+    (lambda n: n.reference(IMAGE, outputs=["fc7"]), ValueError, ["tiny", "unknown layer 'fc7'", "fc"]),
+    (lambda n: n.profile(IMAGE, IMAGE), ValueError, ["tiny", "expected 1 inputs", "2"]),
+    (lambda n: n.profile(IMAGE, repeats=0), ValueError, ["profile", "repeats of at least 1", "0"]),
+    (lambda n: n.profile(IMAGE, repeats=2.0), TypeError, ["profile", "repeats as an integer", "2.0"]),
+    (lambda n: n.compile().profile(IMAGE, repeats=-5), ValueError, ["profile", "repeats of at least 1", "-5"]),
+    (lambda n: n.compile().seconds(IMAGE, repeats=0), ValueError, ["seconds", "repeats of at least 1", "0"]),
+    (lambda n: n.profile(IMAGE, accuracy="best"), ValueError, ["accuracy", "'strict'", "'best'"]),
     (lambda n: n.extract(IMAGE, [1]), ValueError, ["tiny", "unknown layer 1"]),
     (lambda n: n.compile(batch=0), ValueError, ["compile", "batch", "at least 1", "0"]),
-    (lambda n: n.compile(batch=1.5), ValueError, ["compile", "batch", "1.5"]),
-    (lambda n: n.compile(batch=True), ValueError, ["compile", "batch", "True"]),
+    (lambda n: n.compile(batch=1.5), TypeError, ["compile", "batch as an integer", "1.5"]),
+    (lambda n: n.compile(batch=True), TypeError, ["compile", "batch as an integer", "True"]),
+    (lambda n: n.compile(batch="3"), TypeError, ["compile", "batch as an integer", "'3'"]),
     (lambda n: n.compile(batch=2**62), ValueError, ["layer 'conv1'", "out of range", str(2**62)]),
     (lambda n: n.compile(threads=0), ValueError, ["compile", "threads", "0"]),
     (lambda n: n.compile(threads=-1), ValueError, ["compile", "threads", "-1"]),
@@ -550,6 +561,36 @@ def test_runtime_refuses(use, kind, words):
     with pytest.raises((TypeError, ValueError)) as caught:
         use()
     one_sentence(caught.value, kind, words)
+
+
+def test_image_size_is_for_images():
+    """(C, H, W) of a batch: not what is given whole, nor rows."""
+    g = tesela.Graph("mixed")
+    scale = g.input("scale", (4, 1, 1), batched=False)
+    x = g.mul("scaled", g.input("image", (4, 6, 6)), scale)
+    g.output(g.add("sum", g.global_avg_pool2d("pool", x), g.reshape("row", g.input("code", (4,)), shape=(-1, 4, 1, 1))))
+    run = tesela.Network(g).compile(2, image_size=(3, 5))
+    assert run.input_dims == {"scale": (4, 1, 1), "image": (2, 4, 3, 5), "code": (2, 4)}
+    g = tesela.Graph("rows")
+    g.output(g.relu("y", g.input("x", (4,))))
+    with pytest.raises(ValueError) as caught:
+        tesela.Network(g).compile(image_size=5)
+    one_sentence(caught.value, ValueError, ["rows", "no image_size", "(N, C, H, W)"])
+
+
+def test_several_inputs():
+    """What takes one array takes as many as the network does."""
+    g = tesela.Graph("pair")
+    g.output(g.add("sum", g.relu("left", g.input("a", (2, 3, 3))), g.relu("right", g.input("b", (2, 3, 3)))))
+    net = tesela.Network(g)
+    a, b = np.random.default_rng(0).standard_normal((2, 1, 2, 3, 3), np.float32)
+    for features in (net.extract(a, b, ["right", "sum"]), net.extract(a, b, names=["right", "sum"])):
+        np.testing.assert_array_equal(features["right"], np.maximum(b, 0))
+        np.testing.assert_array_equal(features["sum"], net(a, b))
+    profile = net.profile(a, b, repeats=1, accuracy="strict", weight_storage="bfloat16", device="cpu")
+    assert "sum" in str(profile)
+    with pytest.raises(ValueError, match="pair: expected 2 inputs, got 1"):
+        net.reference(a)
 
 
 def test_refused_layer_leaves_nothing_behind():

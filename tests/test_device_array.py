@@ -428,3 +428,30 @@ def test_notes_of_a_graph_are_read(rng):
         np.testing.assert_array_equal(run(x, np.array([0, 4, -1])), x[:, [0, 4, -1]])
         with pytest.raises(ValueError, match="index 7 at position 1 is outside an axis of 5"):
             run(x, np.array([1, 7, 9]))
+
+
+def test_a_loaded_network_takes_arrays_of_the_device():
+    pytest.importorskip("onnx")
+    net = ts.models.lenet5()
+    loaded = ts.onnx.load(net.to_onnx().SerializeToString())
+    x = np.random.default_rng(0).random((2, 1, 32, 32), np.float32)
+    y = loaded(ts.to_device(x, "emulator"))
+    assert isinstance(y, DeviceArray)
+    np.testing.assert_array_equal(y.numpy(), loaded(x))
+    layer = loaded.graph.nodes[0].outputs[0]
+    assert isinstance(loaded.extract(ts.to_device(x, "emulator"), [layer])[layer], DeviceArray)
+    with pytest.raises(TypeError, match="NumPy arrays to measure with"):
+        loaded.profile(ts.to_device(x, "emulator"))
+
+
+def test_values_that_decide_a_plan_are_the_hosts():
+    onnx = pytest.importorskip("onnx")
+    nodes = [onnx.helper.make_node("Reshape", ["x", "s"], ["y"])]
+    values = [("x", onnx.TensorProto.FLOAT, [2, 3]), ("s", onnx.TensorProto.INT64, [2])]
+    inputs = [onnx.helper.make_tensor_value_info(*value) for value in values]
+    graph = onnx.helper.make_graph(nodes, "shaped", inputs, [onnx.helper.make_empty_tensor_value_info("y")])
+    loaded = ts.onnx.load(onnx.helper.make_model(graph).SerializeToString())
+    x, s = np.arange(6, dtype=np.float32).reshape(2, 3), np.array([3, 2])
+    np.testing.assert_array_equal(loaded(ts.to_device(x, "emulator"), s).numpy(), x.reshape(3, 2))
+    with pytest.raises(TypeError, match="s, which decides sizes, as a NumPy array of int64, got DeviceArray"):
+        loaded(ts.to_device(x, "emulator"), ts.to_device(s, "emulator"))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tesela as ts
 from tesela import Graph, Network, models
+from tesela.graph import Parameter
 from tesela.network import ACCURACIES
 from tesela.passes import optimize
 
@@ -247,6 +248,18 @@ def test_a_gate_is_known_before_the_convolution_that_applies_it():
     x = images(net, batch=3)
     near(*graph.evaluate(parameters, {"image": x}), net.reference(x), bound=1e-6)
     near(net(x), net.reference(x))
+
+
+def test_strict_replaces_no_sums_and_no_products():
+    net = excited()
+    graph, _ = optimize(net.graph, dict(net.parameters), strict=True)
+    assert next(node for node in graph.nodes if node.name == "pool").inputs == {"x": "conv3"}
+    strict, default = (net.compile(accuracy=accuracy) for accuracy in ("strict", "default"))
+    names = [[step.name for step in run.steps()] for run in (strict, default)]
+    assert names[0].index("conv3") < names[0].index("fc1") and names[1].index("fc1") < names[1].index("conv3")
+    for precision in ("tf32", "bfloat16", "float16"):
+        with pytest.raises(ValueError, match=f"accuracy 'strict' with precision 'float32', got '{precision}'"):
+            net.compile(accuracy="strict", precision=precision)
 
 
 @pytest.mark.parametrize("given", [{"output": ("pool",)}, {"wide": 8, "narrow": 24}], ids=["asked for", "narrowing"])
@@ -575,6 +588,40 @@ def test_batch_norm_over_rows_of_linear_is_not_folded():
         net.load_state_dict({**net.parameters, **statistics})
         x = rng.standard_normal((2, 4, 8), np.float32)
         np.testing.assert_allclose(net(x), net.reference(x), rtol=0, atol=1e-5)
+
+
+def with_extras(computed, *names):
+    """A 1x1 convolution with a gate, a residual or both, each computed or a constant."""
+    g = ts.Graph("extras")
+    x = g.input("x", (4, 5, 5))
+    shapes = {"gate": (1, 4, 1, 1), "residual": (1, 4, 5, 5)}
+    parameters = {"weight": Parameter((4, 4, 1, 1), "he", 4), "bias": Parameter((4,))}
+    values = {"gate": g.sigmoid("gate", g.global_avg_pool2d("pool", x)), "residual": g.relu("residual", x)}
+    given = {name: values[name] if computed and name in names else None for name in values}
+    parameters |= {name: Parameter(shapes[name], "he") for name in names if not computed}
+    return g, values, g.apply("conv2d", "conv", x, given["residual"], given["gate"], parameters=parameters)
+
+
+@pytest.mark.parametrize("after", ["batch_norm", "mul", "add", "squeeze"])
+@pytest.mark.parametrize("names", [["gate"], ["residual"], ["gate", "residual"]], ids="+".join)
+@pytest.mark.parametrize("computed", [True, False], ids=["computed", "constant"])
+def test_what_a_convolution_has_besides_is_kept(computed, names, after):
+    """Whatever could be fused or folded into it next."""
+    g, values, y = with_extras(computed, *names)
+    if after == "batch_norm":
+        y = g.batch_norm("norm", y)
+    elif after == "mul":
+        y = g.mul("product", y, values["gate"])
+    elif after == "add":
+        y = g.add("sum", y, values["residual"])
+    else:
+        y = g.conv2d("narrow", g.global_avg_pool2d("means", y), 2, 1)
+    g.output(y)
+    net = Network(g)
+    rng = np.random.default_rng(5)
+    net.load_state_dict({name: rng.random(p.shape, np.float32) + 0.5 for name, p in g.parameters.items()})
+    x = rng.standard_normal((1, 4, 5, 5), np.float32)
+    near(net(x), net.reference(x))
 
 
 def test_a_network_remembers_the_plans_it_used_last():

@@ -10,6 +10,7 @@ import tesela as ts
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto  # noqa: E402
 from onnx_mutation import F, branch, model, node, tensor  # noqa: E402
+from tesela.passes import optimize  # noqa: E402
 
 RELATIVE = 1e-4  # of the largest output: two orders of summation in float32
 
@@ -82,6 +83,83 @@ def test_open_sizes_are_asked_for():
         net(np.ones((2, 4, 5, 5), np.float32))
     with pytest.raises(TypeError, match="float32"):
         net(np.ones((2, 3, 5, 5)))
+
+
+IMAGES = np.random.default_rng(0).random((2, 1, 32, 32), np.float32)
+
+
+def loaded_lenet5():
+    return ts.onnx.load(ts.models.lenet5().to_onnx().SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "use, kind, message",
+    [
+        (lambda n: n.compile(batch="3"), TypeError, "batch as an integer"),
+        (lambda n: n.compile(batch=0), ValueError, "batch of at least 1"),
+        (lambda n: n.compile(device="tpu"), ValueError, "device as one of"),
+        (lambda n: n.compile(precision="int4"), ValueError, "precision as one of"),
+        (lambda n: n.compile(weight_storage="int4"), ValueError, "weight_storage as one of"),
+        (lambda n: n.compile(image_size=(32, 32, 32)), ValueError, r"image_size as an int or \(h, w\)"),
+        (lambda n: n.compile(image_size=(32.0, 32)), TypeError, "image_size as an integer"),
+        (lambda n: n.compile(outputs="y"), ValueError, "list of different layers"),
+        (lambda n: n.compile(outputs=["y"]), ValueError, "list of different layers"),
+        (lambda n: n.extract(IMAGES, ["y"]), ValueError, "unknown layer 'y'"),
+        (lambda n: n.extract(IMAGES, "y"), TypeError, "list of layers"),
+        (lambda n: n(), ValueError, "expected 1 inputs, got 0"),
+        (lambda n: n(IMAGES, IMAGES), ValueError, "expected 1 inputs, got 2"),
+        (lambda n: n.reference(), ValueError, "expected 1 inputs, got 0"),
+        (lambda n: n(IMAGES[..., ::-1]), ValueError, "C-contiguous"),
+        (lambda n: n(IMAGES.tolist()), TypeError, "NumPy array"),
+        (lambda n: n.profile(IMAGES, repeats=0), ValueError, "repeats of at least 1"),
+    ],
+)
+def test_what_a_network_refuses_a_loaded_one_does(use, kind, message):
+    for net in (ts.models.lenet5(), loaded_lenet5()):
+        with pytest.raises(kind, match=message):
+            use(net)
+
+
+def test_options_of_a_loaded_network():
+    """Those of Network.compile; "auto" is the best device there is, and one size is that of both sides."""
+    net, loaded = ts.models.lenet5(), loaded_lenet5()
+    for options in ({"device": "auto"}, {"image_size": 32}, {"weight_storage": "bfloat16"}, {"accuracy": "strict"}):
+        run = loaded.compile(2, **options)
+        np.testing.assert_array_equal(run(IMAGES), net.compile(2, **options)(IMAGES))
+    assert run.accuracy == "strict"
+    rows = ts.Graph("rows")
+    rows.output(rows.relu("y", rows.input("x", (4,))))
+    with pytest.raises(ValueError, match="no image_size"):
+        ts.onnx.load(ts.Network(rows).to_onnx().SerializeToString()).compile(image_size=4)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int32", "int64"])
+def test_casts_are_clamped_also_where_they_are_known(dtype):
+    limits = np.iinfo(dtype)
+    x = np.array([limits.min, limits.max, -1e30, 1e30, -np.inf, np.inf, np.nan, 0.9, -0.9, 100.5], np.float32)
+    expected = [limits.min, limits.max, *[limits.min, limits.max] * 2, 0, 0, 0, 100]
+    to = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    known = model([node("Cast", ["k"], to=to)], initializers=[tensor(x, "k")])
+    computed = model([node("Cast", ["x"], to=to)], x=x.shape)
+    for proto, given in ((known, np.ones((1, 3, 8, 8), np.float32)), (computed, x)):
+        y = called(proto, given)
+        assert y.dtype == dtype
+        np.testing.assert_array_equal(y, np.array(expected, dtype))
+
+
+def test_a_batch_of_a_loaded_network_is_planned_in_two_parts_too():
+    net = ts.models.squeezenet1_1(num_classes=10)
+    loaded = ts.onnx.load(net.to_onnx().SerializeToString())
+    native, other = (n.compile(16, image_size=(64, 64)) for n in (net, loaded))
+    assert native._images_apart(*optimize(net.graph, dict(net.parameters))) > 0
+    assert [step.algorithm for step in other.steps()] == [step.algorithm for step in native.steps()]
+    assert other.memory() == native.memory()  # of one image for each thread, not of sixteen
+    x = np.random.default_rng(0).random((16, 3, 64, 64), np.float32)
+    np.testing.assert_array_equal(other(x), native(x))
+
+
+def test_load_is_a_function_whatever_was_imported_first(python):
+    python("import tesela.onnx.backend; assert callable(tesela.onnx.load) and callable(tesela.onnx.export)")
 
 
 # ------------------------------------------------------------------------------------------------- what nodes become

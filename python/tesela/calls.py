@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,6 +133,13 @@ def _check_out(op: str, name: str, writable: bool, shared: bool) -> None:
         raise ValueError(f"{op}: expected {name} to be writable, got a read-only array")
     if shared:
         raise ValueError(f"{op}: expected {name} in memory of its own, got memory of an input or another output")
+
+
+def by_name(op: str, names: Collection[str], arrays: Sequence[Any]) -> dict[str, Any]:
+    """The arrays by the names of the inputs that they are for."""
+    if len(arrays) != len(names):
+        raise ValueError(f"{op}: expected {len(names)} inputs, got {len(arrays)}")
+    return dict(zip(names, arrays, strict=True))
 
 
 def call_of(op: str, arrays: Mapping[str, Any]) -> HostCall | DeviceCall:

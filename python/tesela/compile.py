@@ -11,7 +11,7 @@ import numpy as np
 from . import _core
 from .arguments import integer
 from .batching import images_apart
-from .calls import DeviceCall, HostCall, call_of
+from .calls import DeviceCall, HostCall, by_name, call_of
 from .graph import Graph, Node
 from .operators import TABLE, Dims
 from .passes import optimize
@@ -157,10 +157,8 @@ class CompiledNetwork:
 
     def _call(self, arrays: Sequence[Any], out: Any) -> tuple[HostCall | DeviceCall, list[Any], list[Any]]:
         """The call with its inputs and outputs, all of them checked."""
-        if len(arrays) != len(self.input_dims):
-            raise ValueError(f"{self.name}: expected {len(self.input_dims)} inputs, got {len(arrays)}")
+        named = by_name(self.name, self.input_dims, arrays)
         outs = [] if out is None else list(out) if isinstance(out, (tuple, list)) else [out]
-        named = dict(zip(self.input_dims, arrays, strict=True))
         call = call_of(self.name, named | {f"out[{i}]": array for i, array in enumerate(outs)})
         if isinstance(call, DeviceCall) and call.device != self.device:
             raise _core.DeviceError(
@@ -214,7 +212,8 @@ class CompiledNetwork:
     def profile(self, *arrays: np.ndarray, repeats: int = 10) -> list[_core.StepReport]:
         """Runs `repeats` times, step by step; the steps with the fastest time of each. NumPy arrays only."""
         inputs, outputs = self._host_call(arrays)
-        return self._program.profile(inputs, outputs, self.threads or _core.num_threads(), max(1, repeats))
+        threads = self.threads or _core.num_threads()
+        return self._program.profile(inputs, outputs, threads, _repeats("profile", repeats))
 
     def seconds(self, *arrays: np.ndarray, repeats: int = 10) -> float:
         """Seconds of one run, measured over `repeats` in a row after one that is not counted.
@@ -223,4 +222,11 @@ class CompiledNetwork:
         neighbours live on the device too. NumPy arrays only.
         """
         inputs, outputs = self._host_call(arrays)
-        return self._program.seconds(inputs, outputs, self.threads or _core.num_threads(), repeats)
+        threads = self.threads or _core.num_threads()
+        return self._program.seconds(inputs, outputs, threads, _repeats("seconds", repeats))
+
+
+def _repeats(op: str, repeats: int) -> int:
+    if not 1 <= integer(op, "repeats", repeats) < 2**31:
+        raise ValueError(f"{op}: expected repeats of at least 1, got {repeats}")
+    return repeats

@@ -7,13 +7,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import _core, report, weights
-from .arguments import boolean, pair
-from .calls import call_of
+from .arguments import boolean, integer, pair
+from .calls import by_name, call_of
 from .compile import CompiledNetwork
 from .graph import Graph
 from .operators import Dims
@@ -41,12 +41,42 @@ class Remembered(OrderedDict):
         return value
 
 
+def _options(device: str, **others: str) -> dict[str, str]:
+    """Options of compile by their names, each of them one that exists; "auto" is the best device there is."""
+    known = {"device": DEVICES, "precision": PRECISIONS, "weight_storage": WEIGHT_STORAGES, "accuracy": ACCURACIES}
+    for what, value in {"device": device, **others}.items():
+        if value not in known[what]:
+            raise ValueError(f"compile: expected {what} as one of {', '.join(map(repr, known[what]))}, got {value!r}")
+    if others["accuracy"] == "strict" and others["precision"] != "float32":
+        raise ValueError(f"compile: expected accuracy 'strict' with precision 'float32', got {others['precision']!r}")
+    if device == "auto":
+        device = "cuda" if "cuda" in _core.devices() else "cpu"
+    return {"device": device, **others}
+
+
+def expect_images(network: str, names: Sequence[str]) -> Sequence[str]:
+    if not names:
+        raise ValueError(f"{network}: expected no image_size, as no input is a batch of images (N, C, H, W)")
+    return names
+
+
+class Bound(NamedTuple):
+    """What a network plans for arrays at hand: something with a graph and parameters, and the sizes of its inputs."""
+
+    source: Any
+    inputs: dict[str, Dims]
+    arrays: list[Any]  # those of the given ones that the graph takes
+    device: str  # where they lie, or are taken to
+
+
 class Network:
     """A graph with parameters. Calling it compiles for the shapes at hand on first use and remembers the last of them.
 
     weights: None for seeded ones (He initialisation, always the same for one seed), a dict of arrays, the path of an
     .npz or .safetensors file with exactly the network's tensors, or a name in published.ENTRIES.
     """
+
+    max_bytes: int | None = None  # what activations may take
 
     def __init__(
         self,
@@ -61,6 +91,10 @@ class Network:
         self._seed = seed
         self._parameters = None if weights_from is None else weights.load(weights_from, graph.parameters, graph.name)
         self._compiled = Remembered()
+
+    @property
+    def name(self) -> str:
+        return self.graph.name
 
     @property
     def parameters(self) -> weights.State:
@@ -82,21 +116,24 @@ class Network:
 
         NumPy arrays, or arrays on a GPU (CuPy, PyTorch, JAX), where the results stay then.
         """
-        return self._compiled_for(arrays, self.graph.outputs)(*arrays, out=out)
+        bound = self._bind(arrays)
+        return self._remembered(bound, None)(*bound.arrays, out=out)
 
-    def extract(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """The values of the named layers: deep features. Names as in summary()."""
+    def extract(self, *arrays: Any, names: Sequence[str] | None = None) -> dict[str, Any]:
+        """The values of the named layers: deep features. Names as in summary().
+
+        extract(x, names), or extract(left, right, names=names) where it reads better.
+        """
+        if names is None and len(arrays) > 1:
+            *arrays, names = arrays
         if isinstance(names, str) or not isinstance(names, Sequence):
-            raise TypeError(f"{self.graph.name}: expected names as a list of layers, got {names!r}")
+            raise TypeError(f"{self.name}: expected names as a list of layers, got {names!r}")
         names = list(dict.fromkeys(names))
         if not names:
             return {}
-        unknown = [name for name in names if name not in self.graph.dims]
-        if unknown:
-            raise ValueError(
-                f"{self.graph.name}: unknown layer {unknown[0]!r}; the network has {', '.join(self.graph.dims)}"
-            )
-        results = self._compiled_for([x], names)(x)
+        bound = self._bind(arrays)
+        layers = self._known_layers(bound.source, names)
+        results = self._remembered(bound, layers)(*bound.arrays)
         return dict(zip(names, results if isinstance(results, tuple) else (results,), strict=True))
 
     def compile(
@@ -123,11 +160,11 @@ class Network:
                    inputs and results, in each
         weight_storage  "bfloat16" keeps the weights of fully connected layers in half the bytes, and multiplies them in
                    float32: these layers are as fast as their weights arrive. Each is off by 2^-9 of itself at most
-        accuracy   "strict" sums every convolution directly in float32; "default" allows algorithms with about twice
-                   that rounding error (the forms of Winograd's in docs/accuracy.md) and lets a NaN or an infinity
-                   spread beyond its receptive field: over a Winograd tile, or over the phases of a transposed
-                   convolution with few channels
-        image_size (H, W) other than the network's own, for networks that take any
+        accuracy   "strict" sums every convolution directly, products of float32 only (precision "float32"); "default"
+                   allows algorithms with about twice that rounding error (the forms of Winograd's in docs/accuracy.md)
+                   and lets a NaN or an infinity spread beyond its receptive field: over a Winograd tile, or over the
+                   phases of a transposed convolution with few channels
+        image_size (H, W) of all inputs that are batches of images, other than the network's own, where it takes any
         outputs    names of layers to return instead of the network's outputs
         tune       True measures the algorithms between which layers have a choice, once, and takes the fastest; False
                    estimates them. Accuracy promises the same. The choices are kept in tuning.json in the folder that
@@ -135,59 +172,73 @@ class Network:
                    that are not there take time (some seconds for a network). Results are the same bits for any number
                    of threads by the same choices, but machines may choose differently
         """
-        for what, value, known in (("device", device, DEVICES), ("precision", precision, PRECISIONS),
-                                   ("weight_storage", weight_storage, WEIGHT_STORAGES),
-                                   ("accuracy", accuracy, ACCURACIES)):  # fmt: skip
-            if value not in known:
-                raise ValueError(f"compile: expected {what} as one of {', '.join(map(repr, known))}, got {value!r}")
-        if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
-            raise ValueError(f"compile: expected batch as an integer of at least 1, got {batch!r}")
-        if device == "auto":
-            device = "cuda" if "cuda" in _core.devices() else "cpu"
-        if image_size is not None:
-            image_size = pair("compile", "image_size", image_size)
-        inputs = self.graph.input_dims(int(batch))
-        if image_size is not None:
-            inputs = {name: (*dims[:-2], *image_size) for name, dims in inputs.items()}
-        names = self.graph.outputs if outputs is None else outputs
-        make = partial(
-            CompiledNetwork,
-            self.graph,
-            self.parameters,
-            inputs,
-            names,
-            device=device,
-            threads=threads,
-            precision=precision,
-            weight_storage=weight_storage,
-            accuracy=accuracy,
-        )
-        return tuned(make) if boolean("compile", "tune", tune) else make()
+        if integer("compile", "batch", batch) < 1:
+            raise ValueError(f"compile: expected batch of at least 1, got {batch}")
+        options = _options(device=device, precision=precision, weight_storage=weight_storage, accuracy=accuracy)
+        size = None if image_size is None else pair("compile", "image_size", image_size)
+        source, inputs = self._sized(int(batch), size)
+        layers = None if outputs is None else self._layers(source, outputs)
+        plan = partial(self._plan, source, inputs, layers, threads=threads, **options)
+        return tuned(plan) if boolean("compile", "tune", tune) else plan()
 
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
         """The same on reference/ in float64, node by node: slow, and what the fast answer should be."""
-        inputs = dict(zip(self.graph.inputs, arrays, strict=True))
-        results = self.graph.evaluate(self.parameters, inputs, outputs)
+        inputs = by_name(self.name, self.graph.inputs, arrays)
+        names = None if outputs is None else self._known_layers(self, outputs)
+        results = self.graph.evaluate(self.parameters, inputs, names)
         return results[0] if len(results) == 1 else tuple(results)
 
-    def _compiled_for(self, arrays: Sequence[np.ndarray], outputs: Sequence[str]) -> CompiledNetwork:
-        if len(arrays) != len(self.graph.inputs):
-            raise ValueError(f"{self.graph.name}: expected {len(self.graph.inputs)} inputs, got {len(arrays)}")
+    def _sized(self, batch: int, image_size: tuple[int, int] | None) -> tuple[Any, dict[str, Dims]]:
+        """What is planned for a batch, with its graph and parameters, and the sizes of its inputs."""
+        inputs = self.graph.input_dims(batch)
+        if image_size is not None:
+            images = [
+                name for name, dims in self.graph.inputs.items() if len(dims) == 3 and name not in self.graph.whole
+            ]
+            inputs |= {name: (*inputs[name][:2], *image_size) for name in expect_images(self.name, images)}
+        return self, inputs
+
+    def _bind(self, arrays: Sequence[Any]) -> Bound:
+        named = by_name(self.name, self.graph.inputs, arrays)
+        call = call_of(self.name, named)
         inputs: dict[str, Dims] = {}
-        call = call_of(self.graph.name, dict(zip(self.graph.inputs, arrays, strict=True)))
-        for (name, dims), array in zip(self.graph.inputs.items(), arrays, strict=True):
-            shape = call.array(name, array, self.graph.dtypes[name]).shape
+        for name, dims in self.graph.inputs.items():
+            shape = call.array(name, named[name], self.graph.dtypes[name]).shape
             if name in self.graph.whole:
                 if shape != dims:
-                    raise ValueError(f"{self.graph.name}: expected {name} of shape {dims}, got {shape}")
+                    raise ValueError(f"{self.name}: expected {name} of shape {dims}, got {shape}")
             elif len(shape) != len(dims) + 1 or shape[1:2] != dims[:1]:
                 expected = ", ".join(["N", *map(str, dims)])
-                raise ValueError(f"{self.graph.name}: expected {name} of shape ({expected}), got {shape}")
+                raise ValueError(f"{self.name}: expected {name} of shape ({expected}), got {shape}")
             inputs[name] = shape
+        return Bound(self, inputs, list(arrays), call.device)
+
+    def _remembered(self, bound: Bound, outputs: Sequence[str] | None) -> CompiledNetwork:
+        """The plan for what was bound, made where there is none yet."""
+        graph = bound.source.graph
+        names = None if outputs is None else tuple(outputs)
+        key = (tuple(bound.inputs.items()), names, _core.selected_isa(), bound.device, id(graph))
+        # The graph stays with its plan: its id is part of the key.
         return self._compiled.made(
-            (tuple(inputs.items()), tuple(outputs), _core.selected_isa(), call.device),
-            lambda: CompiledNetwork(self.graph, self.parameters, inputs, list(outputs), device=call.device),
-        )
+            key, lambda: (self._plan(bound.source, bound.inputs, names, device=bound.device), graph)
+        )[0]
+
+    def _plan(
+        self, source: Any, inputs: Mapping[str, Dims], layers: Sequence[str] | None, **options: Any
+    ) -> CompiledNetwork:
+        names = source.graph.outputs if layers is None else layers
+        return CompiledNetwork(source.graph, source.parameters, inputs, names, max_bytes=self.max_bytes, **options)
+
+    def _layers(self, source: Any, names: Sequence[str]) -> Sequence[str]:
+        """Layers of the graph by the names that they have outside."""
+        return names
+
+    def _known_layers(self, source: Any, names: Sequence[str]) -> Sequence[str]:
+        layers, known = self._layers(source, names), source.graph.dims
+        unknown = [name for name, layer in zip(names, layers, strict=True) if layer not in known]
+        if unknown:
+            raise ValueError(f"{self.name}: unknown layer {unknown[0]!r}; the network has {', '.join(known)}")
+        return layers
 
     # ----------------------------------------------------------------------------------------------------- looking at
 
@@ -198,7 +249,7 @@ class Network:
     def load_state_dict(self, source: Mapping[str, Any] | str | os.PathLike[str]) -> None:
         """Replaces all parameters, from a dict or a file with exactly the network's tensors."""
         if source is None:
-            raise TypeError(f"{self.graph.name}: expected weights as a dict or a path, got None")
+            raise TypeError(f"{self.name}: expected weights as a dict or a path, got None")
         self._parameters = weights.load(source, self.graph.parameters, self.graph.name)
         self._compiled.clear()
 
@@ -206,19 +257,29 @@ class Network:
         """Layer by layer: operator, output size C x H x W, parameters, multiply-adds; prints as a table."""
         return report.summarize(self.graph)
 
-    def profile(self, x: np.ndarray, *, threads: int | None = None, repeats: int = 10) -> report.Profile:
-        """Layer by layer: milliseconds, GFLOP/s, share of the time, algorithm; prints as a table."""
-        compiled = self._compiled_for([x], self.graph.outputs)
-        if threads is not None:
-            compiled = CompiledNetwork(
-                self.graph,
-                self.parameters,
-                compiled.input_dims,
-                self.graph.outputs,
-                device=compiled.device,
-                threads=threads,
-            )
-        return report.Profile(compiled.profile(x, repeats=repeats))
+    def profile(
+        self,
+        *arrays: np.ndarray,
+        threads: int | None = None,
+        repeats: int = 10,
+        device: str | None = None,
+        precision: str = "float32",
+        weight_storage: str = "float32",
+        accuracy: str = "default",
+    ) -> report.Profile:
+        """Layer by layer: milliseconds, GFLOP/s, share of the time, algorithm; prints as a table.
+
+        The fastest of `repeats` runs. The other options are compile's; device None is the one of default_device.
+        """
+        bound = self._bind(arrays)
+        options = _options(
+            device=bound.device if device is None else device,
+            precision=precision,
+            weight_storage=weight_storage,
+            accuracy=accuracy,
+        )
+        compiled = self._plan(bound.source, bound.inputs, None, threads=threads, **options)
+        return report.Profile(compiled.profile(*bound.arrays, repeats=repeats))
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None, *, batch: int | None = None) -> Any:
         """The network as an ONNX model; written to `path` if given. Needs the onnx package.

@@ -9,8 +9,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper
 from onnx.backend.base import Backend, BackendRep
 
-from .load import MAX_BYTES
-from .model import check
+from .model import MAX_BYTES, check
 from .network import OnnxNetwork
 from .tensors import carried
 
@@ -22,8 +21,8 @@ class TeselaRep(BackendRep):
     def run(self, inputs: Sequence[np.ndarray], **kwargs: Any) -> tuple[np.ndarray, ...]:
         """Results in the types that the model declares; float16 and float64 are computed in float32."""
         declared = self.network.model.inputs.values()
-        arrays = [a.astype(np.float32) if given.dtype.kind == "f" else a
-                  for a, given in zip(map(np.asarray, inputs), declared, strict=True)]  # fmt: skip
+        arrays = [np.asarray(a, np.float32 if given.dtype.kind == "f" else None, order="C")
+                  for a, given in zip(inputs, declared, strict=True)]  # fmt: skip
         results = self.network(*arrays)
         results = results if isinstance(results, tuple) else (results,)
         return tuple(r.astype(d, copy=False) for r, d in zip(results, self._dtypes, strict=True))

@@ -6,9 +6,8 @@ import os
 from collections.abc import Mapping, Sequence
 
 from . import model
+from .model import MAX_BYTES
 from .network import OnnxNetwork
-
-MAX_BYTES = 2**31
 
 
 def load(

@@ -16,6 +16,7 @@ from . import tensors
 OPSETS = range(6, 30)
 MOST_NODES = 100_000
 MOST_FILE_BYTES = 2**31 - 1  # protobuf's limit
+MAX_BYTES = 2**31  # what weights and constants, and then activations, may take where nobody says
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from .. import _core, weights
-from ..arguments import boolean
-from ..compile import CompiledNetwork
+from .. import weights
+from ..calls import by_name, call_of
 from ..graph import Graph, Parameter
-from ..network import Network, Remembered
+from ..network import Bound, Network, Remembered, expect_images
 from ..operators import Dims
-from ..runtime import current_device
-from ..tuning import tuned
 from . import tensors, translate  # noqa: F401  (fills the table of translators)
 from .model import Model
 from .translation import NeedsValue, Translation
@@ -48,23 +44,28 @@ class OnnxNetwork(Network):
         self._by_value = {name for name, given in model.inputs.items() if given.dtype.kind != "f"}
         self._compiled = Remembered()
 
+    @property
+    def name(self) -> str:
+        return self.model.name
+
     def __repr__(self) -> str:
-        return f"OnnxNetwork({self.model.name!r}, {len(self.model.nodes)} nodes)"
+        return f"OnnxNetwork({self.name!r}, {len(self.model.nodes)} nodes)"
 
     # ------------------------------------------------------------------------------------------------------- binding
 
     def _declared(self, batch: int, image_size: tuple[int, int] | None = None) -> dict[str, Dims]:
         """Sizes of all inputs: the file's, input_dims, and `batch` for a first axis that is open."""
         result = {}
-        for name, given in self.model.inputs.items():
-            dims = list(self._fixed.get(name, given.dims))
+        sizes = {name: list(self._fixed.get(name, given.dims)) for name, given in self.model.inputs.items()}
+        if image_size is not None:
+            for name in expect_images(self.name, [name for name, dims in sizes.items() if len(dims) == 4]):
+                sizes[name][2:] = image_size
+        for name, dims in sizes.items():
             if dims and not isinstance(dims[0], int):
                 dims[0] = batch
-            if image_size is not None and len(dims) == 4:
-                dims[2:] = image_size
             missing = next((i for i, d in enumerate(dims) if not isinstance(d, int)), None)
             if missing is not None:
-                raise ValueError(f"{self.model.name}: the size of {name!r} along axis {missing} is open; give it with "
+                raise ValueError(f"{self.name}: the size of {name!r} along axis {missing} is open; give it with "
                                  "load(..., input_dims=...) or call the network")  # fmt: skip
             result[name] = tuple(dims)
         return result
@@ -77,45 +78,51 @@ class OnnxNetwork(Network):
         initializers = {**self.model.initializers, **self.parameters}
         return Translation(self.model, dims, values, initializers, self.max_bytes)
 
-    def _bound(self, arrays: Sequence[np.ndarray]) -> tuple[dict[str, Dims], dict[str, np.ndarray], list[np.ndarray]]:
-        """(sizes, values that decide the plan, arrays for the program)."""
-        if len(arrays) != len(self.model.inputs):
-            raise ValueError(f"{self.model.name}: expected {len(self.model.inputs)} inputs, got {len(arrays)}")
+    def _split(
+        self, arrays: Mapping[str, Any], by_value: Collection[str]
+    ) -> tuple[dict[str, Dims], dict[str, np.ndarray], list[Any], str]:
+        """(sizes, values that decide the plan, arrays for the program, their device)."""
         dims, values, rest = {}, {}, []
-        names: dict[str, int] = {}
-        for (name, given), array in zip(self.model.inputs.items(), arrays, strict=True):
-            if not isinstance(array, np.ndarray):
-                raise TypeError(f"{self.model.name}: expected {name} as a NumPy array, got {type(array).__name__}")
-            expected = self._fixed.get(name, given.dims)
-            fits = len(expected) == array.ndim
-            for axis, n in zip(expected, array.shape, strict=False):
-                fits = fits and n == (
-                    names.setdefault(axis, n) if isinstance(axis, str) else n if axis is None else axis
-                )
-            if not fits:
-                raise ValueError(f"{self.model.name}: expected {name} of shape {expected}, got {array.shape}")
-            by_value = name in self._by_value or array.size == 0
-            dtype = np.dtype(np.float32) if given.dtype.kind == "f" else given.dtype
-            if array.dtype != dtype:
-                raise TypeError(f"{self.model.name}: expected {name} of dtype {dtype}, got {array.dtype}")
-            dims[name] = array.shape
-            if not by_value:
-                rest.append(np.ascontiguousarray(array).reshape(array.shape))
+        axes: dict[str, int] = {}
+        call = call_of(self.name, {name: array for name, array in arrays.items() if name not in by_value})
+        for name, given in self.model.inputs.items():
+            array, dtype = arrays[name], np.dtype(np.float32) if given.dtype.kind == "f" else given.dtype
+            if name not in by_value:
+                rest.append(array := call.array(name, array, dtype))
+            elif not isinstance(array, np.ndarray) or array.dtype != dtype:
+                got = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                raise TypeError(f"{self.name}: expected {name}, which decides sizes, as a NumPy array of {dtype}, "
+                                f"got {got}")  # fmt: skip
             elif array.size > MOST_VALUES:
-                raise ValueError(f"{self.model.name}: expected {name}, which decides sizes, with at most {MOST_VALUES} "
+                raise ValueError(f"{self.name}: expected {name}, which decides sizes, with at most {MOST_VALUES} "
                                  f"elements, got {array.size}")  # fmt: skip
             else:
                 values[name] = array
-        return dims, values, rest
+            expected = self._fixed.get(name, given.dims)
+            fits = len(expected) == len(array.shape)
+            for axis, n in zip(expected, array.shape, strict=False):
+                fits = fits and n == (
+                    axes.setdefault(axis, n) if isinstance(axis, str) else n if axis is None else axis
+                )
+            if not fits:
+                raise ValueError(f"{self.name}: expected {name} of shape {expected}, got {array.shape}")
+            dims[name] = array.shape
+        return dims, values, rest, call.device
 
-    def _translated(self, arrays: Sequence[np.ndarray]) -> tuple[Translation, list[np.ndarray]]:
-        """The translation for these arrays, and those of them that its graph takes."""
+    def _bind(self, arrays: Sequence[Any]) -> Bound:
+        named = by_name(self.name, self.model.inputs, arrays)
+        empty = {name for name, array in named.items() if isinstance(array, np.ndarray) and array.size == 0}
         while True:
-            dims, values, rest = self._bound(arrays)
+            dims, values, rest, device = self._split(named, self._by_value | empty)
             try:
-                return self.translation(dims, values), rest
+                found = self.translation(dims, values)
+                return Bound(found, self._inputs(found), rest, device)
             except NeedsValue as needed:
                 self._by_value.add(str(needed))
+
+    @staticmethod
+    def _inputs(found: Translation) -> dict[str, Dims]:
+        return {name: found.graph.dims[name] for name in found.graph.inputs}
 
     def _planned(self, dims: Mapping[str, Dims]) -> Translation:
         """The translation for these sizes alone."""
@@ -125,7 +132,7 @@ class OnnxNetwork(Network):
                 return self.translation(dims, {})
         except NeedsValue as error:
             needed = str(error)
-        raise ValueError(f"{self.model.name}: the plan depends on the values of input {needed!r}; call the network")
+        raise ValueError(f"{self.name}: the plan depends on the values of input {needed!r}; call the network")
 
     @property
     def graph(self) -> Graph:
@@ -134,94 +141,47 @@ class OnnxNetwork(Network):
             return list(self._plans.values())[-1].graph
         return self._planned(self._declared(1)).graph
 
-    def _plan(self, found: Translation, outputs: Sequence[str], tune: bool = False, **options: Any) -> CompiledNetwork:
-        inputs = {name: found.graph.dims[name] for name in found.graph.inputs}
-        names = [self._layer(found, name) for name in outputs]
-        options["max_bytes"] = self.max_bytes
-        make = partial(CompiledNetwork, found.graph, found.parameters, inputs, names, **options)
-        return tuned(make) if tune else make()
+    def _sized(self, batch: int, image_size: tuple[int, int] | None) -> tuple[Translation, dict[str, Dims]]:
+        found = self._planned(self._declared(batch, image_size))
+        return found, self._inputs(found)
 
-    @staticmethod
-    def _layer(found: Translation, name: str) -> str:
-        """A layer of the graph by its own name or by that of a value of the model."""
-        if name in found.graph.dims:
-            return name
-        value = found.values.get(name)
-        if value is None or value.name not in found.graph.dims:
-            raise ValueError(f"unknown layer {name!r}; the network has {', '.join(found.graph.dims)}")
-        return value.name
+    def _layers(self, source: Translation, names: Sequence[str]) -> Sequence[str]:
+        """Layers of the graph by their own names or by those of values of the model."""
+        if isinstance(names, str):
+            return names
+        values = {name: value.name for name, value in source.values.items() if value.name in source.graph.dims}
+        return [name if name in source.graph.dims else values.get(name, name) for name in names]
 
     # ------------------------------------------------------------------------------------------------------- running
 
-    def _compiled_values(self, arrays: Sequence[np.ndarray], outputs: Sequence[str] | None):
-        found, rest = self._translated(arrays)
-        return self._compiled_translation(found, outputs), rest
-
-    def _compiled_translation(self, found: Translation, outputs: Sequence[str] | None) -> CompiledNetwork:
-        names = tuple(found.graph.outputs if outputs is None else outputs)
-        key = (id(found), names, _core.selected_isa(), current_device())
-        # The translation stays with its plan: its id is the key.
-        return self._compiled.made(key, lambda: (self._plan(found, names, device=current_device()), found))[0]
-
-    def __call__(self, *arrays: np.ndarray, out: Any = None) -> Any:
-        found, rest = self._translated(arrays)
-        results = self._compiled_translation(found, None)(*rest, out=out)
-        if not found.rows:
+    def __call__(self, *arrays: Any, out: Any = None) -> Any:
+        bound = self._bind(arrays)
+        results, rows = self._remembered(bound, None)(*bound.arrays, out=out), bound.source.rows
+        if not rows:
             return results
         # Of boxes that were chosen, only the rows that hold some.
-        results = [y[: int(results[found.rows[i]][0])] if i in found.rows else y for i, y in enumerate(results)]
+        results = [y[: int(results[rows[i]][0])] if i in rows else y for i, y in enumerate(results)]
         results = results[: len(self.model.outputs)]
         return results[0] if len(results) == 1 else tuple(results)
 
-    def _compiled_for(self, arrays: Sequence[np.ndarray], outputs: Sequence[str] | None) -> CompiledNetwork:
-        return self._compiled_values(arrays, outputs)[0]
-
-    def extract(self, x: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
-        if isinstance(names, str) or not isinstance(names, Sequence):
-            raise TypeError(f"{self.model.name}: expected names as a list of layers, got {names!r}")
-        names = list(dict.fromkeys(names))
-        if not names:
-            return {}
-        compiled, rest = self._compiled_values([x], names)
-        results = compiled(*rest)
-        return dict(zip(names, results if isinstance(results, tuple) else (results,), strict=True))
-
-    def profile(self, x: np.ndarray, *, threads: int | None = None, repeats: int = 10):
-        from ..report import Profile
-
-        found, rest = self._translated([x])
-        compiled = self._plan(found, found.graph.outputs, device=current_device(), threads=threads)
-        return Profile(compiled.profile(*rest, repeats=repeats))
-
-    def compile(self, batch: int = 1, *, device: str = "cpu", threads: int | None = None, precision: str = "float32",
-                accuracy: str = "default", image_size: tuple[int, int] | None = None,
-                outputs: Sequence[str] | None = None, tune: bool = False) -> CompiledNetwork:  # fmt: skip
-        """As Network.compile; `batch` is the size of first axes that the file leaves open."""
-        if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
-            raise ValueError(f"compile: expected batch as an integer of at least 1, got {batch!r}")
-        found = self._planned(self._declared(int(batch), image_size))
-        names = found.graph.outputs if outputs is None else outputs
-        tune = boolean("compile", "tune", tune)
-        return self._plan(found, names, tune, device=device, threads=threads, precision=precision, accuracy=accuracy)
-
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
-        found, rest = self._translated(arrays)
-        names = None if outputs is None else [self._layer(found, name) for name in outputs]
-        results = found.graph.evaluate(found.parameters, dict(zip(found.graph.inputs, rest, strict=True)), names)
+        found, inputs, taken, _ = self._bind(arrays)
+        names = None if outputs is None else self._known_layers(found, outputs)
+        results = found.graph.evaluate(found.parameters, dict(zip(inputs, taken, strict=True)), names)
         return results[0] if len(results) == 1 else tuple(results)
 
     def load_state_dict(self, source: Mapping[str, Any] | str | os.PathLike[str]) -> None:
         if source is None:
-            raise TypeError(f"{self.model.name}: expected weights as a dict or a path, got None")
+            raise TypeError(f"{self.name}: expected weights as a dict or a path, got None")
         shapes = {name: Parameter(array.shape) for name, array in self.parameters.items()}
-        self._parameters = weights.load(source, shapes, self.model.name)
+        self._parameters = weights.load(source, shapes, self.name)
         self._plans.clear()
         self._compiled.clear()
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None, *, batch: int | None = None) -> onnx.ModelProto:
         """The model as it was read, its initializers with the present parameters in float32."""
         if batch is not None:
-            raise ValueError(f"{self.model.name}: a loaded model keeps its own sizes, got batch={batch}")
+            raise ValueError(f"{self.name}: a loaded model keeps its own sizes, got batch={batch}")
         proto = onnx.ModelProto()
         proto.CopyFrom(self.model.proto)
         for tensor in proto.graph.initializer:

@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+from .. import reference
+
 # Element types by their numbers in ONNX: (name, the dtype of the stored elements, the field for elements one by one).
 _KINDS: dict[int, tuple[str, str, str]] = {
     TensorProto.FLOAT: ("float", "<f4", "float_data"),
@@ -67,13 +69,9 @@ def as_float32(array: np.ndarray) -> np.ndarray:
 
 
 def converted(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The same numbers in another dtype; ValueError where an integer cannot hold them."""
-    if array.dtype.kind == "f" and dtype.kind in "iu":
-        limit = np.iinfo(dtype)
-        if not np.all(np.isfinite(array) & (array >= limit.min) & (array < float(limit.max))):
-            raise ValueError(f"expected numbers that {dtype} holds")
+    """The same numbers in another dtype; an integer that cannot hold one is the nearest, as wherever tesela casts."""
     with np.errstate(over="ignore", invalid="ignore"):
-        return array.astype(dtype)
+        return reference.cast(array, dtype.name)
 
 
 def read(tensor: TensorProto, folder: Path | None, max_bytes: int, what: str) -> np.ndarray:
