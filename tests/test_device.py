@@ -134,7 +134,7 @@ def test_real_numbers_are_close(case, rng):
     np.testing.assert_allclose(y, getattr(reference, name)(*arrays, **keywords), rtol=2e-5, atol=2e-5)
 
 
-PRODUCTS = [case for case in CASES if case.startswith(("conv", "linear"))]
+PRODUCTS = [case for case in CASES if case.startswith(("conv", "linear", "gemm"))]
 
 
 @pytest.mark.parametrize("case", PRODUCTS)

@@ -27,6 +27,8 @@ def test_a_correct_kernel_passes(schedule):
     ("early write", "a write of device memory that the kernel launched before may still use"),
     ("early end", "never waits for the kernel launched before"),
     ("unaligned copy", "copy of 16 bytes at an address that is no multiple"),
+    ("unaligned matrix", "ldmatrix from what is not 16 bytes of shared memory at a multiple"),
+    ("matrix race", "race: it (reads|writes) byte"),
     ("no fence after init", "mbarrier that was initialised without a fence"),
     ("wrong bytes", r"deadlock: .* 128 at the mbarrier at byte \d+ \(0 arrivals and -16 bytes to come\)"),
     ("overwritten too early", "race: byte .* while a wgmma read it"),
@@ -59,6 +61,13 @@ def test_a_kernel_that_begins_early_waits(schedule):
 def test_mma_multiplies(schedule):
     # c0 of a row (1, 2, ..., 8), c3 of a row of tens on top of 100.
     np.testing.assert_array_equal(_core.run_faulty("mma"), np.where(np.arange(64) % 2, 36, 180))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_mma_multiplies_what_ldmatrix_loads(dtype, schedule):
+    m, n, k = np.arange(16)[:, None], np.arange(16)[:, None], np.arange(16)
+    y = np.reshape(_core.run_faulty(f"fragments of {dtype}"), (16, 16))
+    np.testing.assert_array_equal(y, ((m + 2 * k) % 7) @ ((3 * n + k) % 5).T)
 
 
 def test_a_warpgroup_multiplies_what_tma_brings(schedule):

@@ -36,16 +36,18 @@ def integers(rng, shape, size=3):
     return rng.integers(-size, size + 1, shape).astype(np.float32)
 
 
-def planned(precision, x, weight, bias=None, residual=None, activation="", accuracy="default", **keywords):
-    """conv2d on the emulator, and the algorithm that ran."""
-    program = _core.Program("emulator", accuracy, precision)
+def planned(precision, x, weight, bias=None, residual=None, activation="", op="conv2d", **keywords):
+    """conv2d or conv_transpose2d on the emulator, and the algorithms that ran."""
+    program = _core.Program("emulator", "default", precision)
     pair = lambda value: (value, value) if isinstance(value, int) else tuple(value)  # noqa: E731
     (top, bottom), (left, right) = (pair(side) for side in pair(keywords.get("padding", 0)))
     inputs = [program.input(a.shape) for a in (x, residual) if a is not None]
-    y = program.conv2d(
-        inputs[0], weight, bias, pair(keywords.get("stride", 1)), (top, bottom, left, right),
-        pair(keywords.get("dilation", 1)), keywords.get("groups", 1), inputs[1] if residual is not None else -1,
-        activation, 0.0,
+    own = {"gate": -1} if op == "conv2d" else {"output_padding": pair(keywords.get("output_padding", 0))}
+    y = getattr(program, op)(
+        x=inputs[0], weight=weight, bias=bias, stride=pair(keywords.get("stride", 1)),
+        padding=(top, bottom, left, right), dilation=pair(keywords.get("dilation", 1)),
+        groups=keywords.get("groups", 1), residual=inputs[1] if residual is not None else -1, activation=activation,
+        parameter=0.0, **own,
     )  # fmt: skip
     result = np.empty(program.dims(y), np.float32)
     program.finish([y])
@@ -110,9 +112,9 @@ def test_small_results_are_zero_beyond_the_last_channel(rng, monkeypatch):
     monkeypatch.setenv("TESELA_WGMMA_TILE", "128x128x1")
     x, first, second = (integers(rng, shape) for shape in ((1, 8, 4, 4), (9, 8, 1, 1), (8, 9, 1, 1)))
     program = _core.Program("emulator", "default", "bfloat16")
-    no = (-1, "", 0.0)
-    inner = program.conv2d(program.input(x.shape), first, None, (1, 1), (0, 0, 0, 0), (1, 1), 1, -1, "sigmoid", 0.0)
-    y = program.conv2d(inner, second, None, (1, 1), (0, 0, 0, 0), (1, 1), 1, *no)
+    pointwise = (None, (1, 1), (0, 0, 0, 0), (1, 1), 1, -1, -1)
+    inner = program.conv2d(program.input(x.shape), first, *pointwise, "sigmoid", 0.0)
+    y = program.conv2d(inner, second, *pointwise, "", 0.0)
     result = np.empty(program.dims(y), np.float32)
     program.finish([y])
     program.run([x], [result], 1)

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 # What the steps of csrc/cuda call themselves.
 FAMILIES = {
-    "wgmma 3xtf32", "implicit gemm 3xtf32", "implicit gemm", "direct", "tiles", "windows", "global", "indices",
+    "wgmma 3xtf32", "mma", "mma 3xtf32", "implicit gemm", "direct", "tiles", "windows", "global", "indices",
     "scatter", "concat", "per channel", "broadcast", "across channels", "rows", "columns", "copy", "bilinear", "gather",
     "indexed", "map", "warps", "threads",
 } | {
@@ -34,7 +34,8 @@ def test_the_cpu_passes():
 @pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
 def test_every_kernel_family_of_cuda_is_reached(monkeypatch):
     results = list(selftest.run("emulator"))
-    products = [check for check in selftest.checks() if check.op in ("conv2d", "linear")]
+    of_products = ("conv2d", "conv_transpose2d", "linear", "gemm")
+    products = [check for check in selftest.checks("emulator") if check.op in of_products]
     for capability in "87":  # without wgmma, without tensor cores
         monkeypatch.setenv("TESELA_EMULATOR_CAPABILITY", capability)
         results += selftest.run("emulator", products)

@@ -146,17 +146,21 @@ TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& 
   ConvArgs args = conv_args(s, activation);
   const std::vector<float> reordered = s.transposed ? as_conv2d_weight(s, weight) : std::vector<float>();
   if (s.transposed) weight = reordered.data();
-  const Product product{args.gemm_m, args.gemm_n, args.gemm_k, s.G, s.KH * s.KW};
   const bool fills_tiles = args.gemm_m >= fewest_rows;
-  const Choice choice = choose(product, program, fills_tiles && conv2d_fits_mma(s),
-                               fills_tiles && conv2d_fits_wgmma(s, program.precision()));
-  if (choice.rung == Rung::wgmma) {
-    return append_conv2d_wgmma(program, x, residual, s, weight, bias, activation, choice.wgmma);
+  // A transposed convolution's outputs each meet a part of the taps.
+  const int64_t taps = s.transposed ? ceil_div(s.KH, s.SH) * ceil_div(s.KW, s.SW) : s.KH * s.KW;
+  const Product product{args.gemm_m, args.gemm_n, s.IC / s.G * taps, s.G, taps};
+  const Precision precision = program.precision();
+  const Choice choice =
+      choose(product, program.accuracy(), precision,
+             {fills_tiles && conv2d_fits_mma(s, precision), fills_tiles && conv2d_fits_wgmma(s, precision)});
+  if (choice.rung != Rung::ffma) {
+    auto* append_product = choice.rung == Rung::mma ? append_conv2d_mma : append_conv2d_wgmma;
+    return append_product(program, x, residual, s, weight, bias, activation, choice.tile);
   }
   const bool has_residual = residual >= 0;
   std::vector<TensorId> inputs{program.in_layout(x, Layout::plain)};
   if (has_residual) inputs.push_back(program.in_layout(residual, Layout::plain));
-  if (choice.rung == Rung::mma) return append_conv2d_mma(program, inputs, s, args, weight, bias, s.y_dims());
   if (s.transposed) return append_conv_transpose2d(program, inputs, s, args, weight, bias);
   args = in_tiles(args, BM, BN);
   DeviceBuffer w = DeviceBuffer::of(weight, s.OC * args.gemm_k), b = DeviceBuffer::of(bias, s.OC);

@@ -55,18 +55,16 @@ __device__ inline Tile tile_of(const ConvArgs& s, int64_t tile) {
 ConvArgs conv_args(const Conv2dShape& s, ActivationSpec activation);        // conv2d.cu
 ConvArgs in_tiles(ConvArgs args, int64_t tile_rows, int64_t tile_columns);  // the same, cut
 
-// conv2d_mma.cu. weight: (OC, IC/G, KH, KW), also of a transposed convolution.
-bool conv2d_fits_mma(const Conv2dShape& s);
-TensorId append_conv2d_mma(Program& program, const std::vector<TensorId>& inputs, const Conv2dShape& s, ConvArgs args,
-                           const float* weight, const float* bias, const Dims& y);
-
-// conv_transpose2d.cu, with the same weights.
+// conv_transpose2d.cu. weight: (OC, IC/G, KH, KW), also of a transposed convolution.
 TensorId append_conv_transpose2d(Program& program, const std::vector<TensorId>& inputs, const Conv2dShape& s,
                                  ConvArgs args, const float* weight, const float* bias);
 
-// conv2d_wgmma.cu, with the same weights.
+// conv2d_mma.cu, conv2d_wgmma.cu, with the same weights, on channels_last tensors.
+bool conv2d_fits_mma(const Conv2dShape& s, Precision precision);
+TensorId append_conv2d_mma(Program& program, TensorId x, TensorId residual, const Conv2dShape& s, const float* weight,
+                           const float* bias, ActivationSpec activation, const TileChoice& choice);
 bool conv2d_fits_wgmma(const Conv2dShape& s, Precision precision);
 TensorId append_conv2d_wgmma(Program& program, TensorId x, TensorId residual, const Conv2dShape& s, const float* weight,
-                             const float* bias, ActivationSpec activation, const WgmmaChoice& choice);
+                             const float* bias, ActivationSpec activation, const TileChoice& choice);
 
 }  // namespace tesela::TESELA_DEVICE

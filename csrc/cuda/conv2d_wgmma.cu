@@ -26,7 +26,7 @@ namespace {
 template <class Tile, class T>
 __global__ void __launch_bounds__(wgmma_threads, 1)
     conv2d_wgmma_kernel(const __grid_constant__ WgmmaArgs s, const __grid_constant__ WgmmaMaps maps,
-                        const WgmmaOperands<T> p) {
+                        const EpilogueOperands<T> p) {
 #if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
   auto& memory = shared_memory<WgmmaMemory<Tile>>();
   const int warpgroup = static_cast<int>(threadIdx.x) / warpgroup_threads;
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     const int consumer = warpgroup - 1;
     const int m0 = consumer % Tile::consumers_m * Tile::rows * 64, n0 = consumer / Tile::consumers_m * Tile::columns;
     for (int64_t tile = blockIdx.x; tile < s.tiles.count(); tile += gridDim.x) {
-      const WgmmaPlace at = place_of(s.tiles, tile);
+      const TilePlace at = place_of(s.tiles, tile);
       const int steps = static_cast<int>(first_step(s.steps, s.tiles.splits, at.split + 1) -
                                          first_step(s.steps, s.tiles.splits, at.split));
       WgmmaSums<Tile> sum;
@@ -60,24 +60,6 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     }
   }
 #endif
-}
-
-// Adds the parts of sums that were split, and does what follows the sums.
-template <class T>
-__global__ void __launch_bounds__(block_threads)
-    conv2d_wgmma_sum_kernel(const __grid_constant__ WgmmaArgs s, const WgmmaOperands<T> p) {
-  const int64_t of_pixel = s.tiles.groups * s.lanes, part = s.pixels * of_pixel;
-  for (int64_t item = first_item(); item < part / 8; item += item_stride()) {
-    Octet sum{};
-    for (int64_t split = 0; split < s.tiles.splits; ++split) {
-      const Octet more = load_octet<float>(p.partial + split * part + item * 8);
-      TESELA_UNROLL
-      for (int i = 0; i < 8; ++i) sum.lane[i] += more.lane[i];
-    }
-    const int64_t pixel = item * 8 / of_pixel;
-    const int lane = static_cast<int>(item * 8 - pixel * of_pixel), g = lane / s.lanes;
-    finish(s, p, pixel, g, lane - g * s.lanes, sum);
-  }
 }
 
 // --------------------------------------------------------------------------------------------------------- planning
@@ -131,17 +113,22 @@ TensorId append_tiles(const Request& r) {
   const int64_t pixels = s.N * s.OH * s.OW, channels = s.OC / s.G,
                 lanes = ceil_div(channels, channel_octet) * channel_octet;
   const int64_t channel_steps = ceil_div(s.IC / s.G, Tile::BK), steps = s.KH * s.KW * channel_steps;
-  const WgmmaArgs args{
-      narrow(s.OH),          narrow(s.OW),
-      narrow(s.KW),          narrow(s.SH),
-      narrow(s.SW),          narrow(s.DH),
-      narrow(s.DW),          narrow(s.PT),
-      narrow(s.PL),          narrow(pixels),
-      narrow(channels),      narrow(lanes),
-      narrow(channel_steps), narrow(steps),
-      narrow(s.OC),          wgmma_tiles(ceil_div(channels, Tile::BN), ceil_div(pixels, Tile::BM), s.G, r.splits),
-      Divisor(s.OH * s.OW),  Divisor(s.OW),
-      r.activation};
+  const WgmmaArgs args{narrow(s.OH),
+                       narrow(s.OW),
+                       narrow(s.KW),
+                       narrow(s.SH),
+                       narrow(s.SW),
+                       narrow(s.DH),
+                       narrow(s.DW),
+                       narrow(s.PT),
+                       narrow(s.PL),
+                       narrow(channel_steps),
+                       narrow(steps),
+                       narrow(s.OC),
+                       product_tiles(ceil_div(channels, Tile::BN), ceil_div(pixels, Tile::BM), s.G, r.splits),
+                       Divisor(s.OH * s.OW),
+                       Divisor(s.OW),
+                       {pixels, narrow(channels), narrow(lanes), narrow(s.G), r.splits, r.activation}};
   const std::vector<T> packed = pack_weights<Tile, T>(s, r.weight, r.shape.transposed);
   DeviceBuffer w = DeviceBuffer::of(packed), b = DeviceBuffer::of(r.bias, s.OC);
   const CUtensorMap w_map =
@@ -162,11 +149,11 @@ TensorId append_tiles(const Request& r) {
       maps.x[g] = im2col_map(x + g * (s.IC / s.G), Tile::type, s.N, s.IH, s.IW, s.IC / s.G,
                              {in[0].pixel_stride, in[0].image_stride}, im2col_box(s), Tile::BM);
     }
-    const WgmmaOperands<T> operands{b.floats(),          has_residual ? in[1].as<T>() : nullptr,
-                                    out[0].as<T>(),      has_residual ? in[1].pixel_stride : 0,
-                                    out[0].pixel_stride, is_split ? out[1].floats() : nullptr};
+    const EpilogueOperands<T> operands{b.floats(),          has_residual ? in[1].as<T>() : nullptr,
+                                       out[0].as<T>(),      has_residual ? in[1].pixel_stride : 0,
+                                       out[0].pixel_stride, is_split ? out[1].floats() : nullptr};
     launch(conv2d_wgmma_kernel<Tile, T>, grid, stream, args, maps, operands);
-    if (is_split) launch(conv2d_wgmma_sum_kernel<T>, grid_over(pixels * s.G * lanes / 8), stream, args, operands);
+    if (is_split) launch_sum_of_parts(args.epilogue, operands, stream);
   };
   return append(r.program, Tile::split ? "wgmma 3xtf32" : "wgmma", inputs, std::move(outputs), weight_bytes,
                 r.shape.flops(), std::move(run))[0];
@@ -195,7 +182,7 @@ bool conv2d_fits_wgmma(const Conv2dShape& shape, Precision precision) {
 }
 
 TensorId append_conv2d_wgmma(Program& program, TensorId x, TensorId residual, const Conv2dShape& s, const float* weight,
-                             const float* bias, ActivationSpec activation, const WgmmaChoice& choice) {
+                             const float* bias, ActivationSpec activation, const TileChoice& choice) {
   const Request request{program, x, residual, s, weight, bias, activation, choice.splits};
   switch (program.precision()) {
     case Precision::bfloat16:

@@ -2,8 +2,9 @@
 
 #pragma once
 
+#include "epilogue.cuh"
+#include "product_tiles.h"
 #include "ptx.cuh"
-#include "vectors.cuh"
 #include "wgmma_tile.h"
 
 namespace tesela::TESELA_DEVICE {
@@ -17,34 +18,18 @@ struct WgmmaMaps {
 
 struct WgmmaArgs {
   int OH, OW, KW, SH, SW, DH, DW, PT, PL;
-  int pixels, channels, lanes;  // N * OH * OW, OC/G, and that to a multiple of 8
-  int channel_steps, steps;     // of a tap, of all
-  int low_row;                  // split: where w's second halves begin
-  WgmmaTiles tiles;
+  int channel_steps, steps;  // of a tap, of all
+  int low_row;               // split: where w's second halves begin
+  ProductTiles tiles;
   Divisor by_plane, by_width;  // OH * OW, OW
-  ActivationSpec activation;
-};
-
-template <class T>
-struct WgmmaOperands {
-  const float* bias;  // (OC) or null
-  const T* residual;  // channels_last, or null
-  T* y;               // channels_last
-  int64_t residual_stride, y_stride;
-  float* partial;  // (splits, pixels, G * lanes) where the sum is split, or null
-};
-
-// Rows of 8 bytes written by 16 lanes at once meet different banks.
-inline constexpr int staged_columns = 32, staged_row = staged_columns + 8;
-struct alignas(8) Two {
-  float first, second;
+  Epilogue epilogue;
 };
 
 template <class Tile>
 struct WgmmaMemory {
   alignas(swizzle_period) char a[Tile::stages][Tile::a_bytes];
   alignas(swizzle_period) char b[Tile::stages][Tile::stage_bytes - Tile::a_bytes];
-  alignas(16) float staged[wgmma_consumers * warpgroup_threads / 32][16 * staged_row];
+  alignas(16) Staged staged[wgmma_consumers * warpgroup_threads / 32];
   uint64_t full[Tile::stages], empty[Tile::stages];
 };
 
@@ -61,12 +46,12 @@ struct Ring {
 };
 
 template <class Tile>
-__device__ void produce(const WgmmaArgs& s, const WgmmaMaps& maps, const WgmmaPlace& at, WgmmaMemory<Tile>& memory,
+__device__ void produce(const WgmmaArgs& s, const WgmmaMaps& maps, const TilePlace& at, WgmmaMemory<Tile>& memory,
                         Ring<Tile::stages>& ring) {
-  const int64_t pixel = at.m * Tile::BM, n = s.by_plane.quotient(pixel), in_plane = pixel - n * s.OH * s.OW,
+  const int64_t pixel = int64_t{at.m} * Tile::BM, n = s.by_plane.quotient(pixel), in_plane = pixel - n * s.OH * s.OW,
                 oh = s.by_width.quotient(in_plane), ow = in_plane - oh * s.OW;
   const int h = static_cast<int>(oh) * s.SH - s.PT, w = static_cast<int>(ow) * s.SW - s.PL;
-  const int row = static_cast<int>(at.group) * s.channels + static_cast<int>(at.n) * Tile::BN;
+  const int row = at.group * s.epilogue.channels + at.n * Tile::BN;
   const int first = static_cast<int>(first_step(s.steps, s.tiles.splits, at.split));
   const int end = static_cast<int>(first_step(s.steps, s.tiles.splits, at.split + 1));
   int tap = first / s.channel_steps, channel_step = first % s.channel_steps;
@@ -185,85 +170,18 @@ __device__ void consume(int steps, WgmmaMemory<Tile>& memory, Ring<Tile::stages>
 
 // ------------------------------------------------------------------------------------------------------ after the sums
 
-struct Octet {
-  float lane[8];
-};
-
-// 16 bytes at a time.
-template <class T>
-__device__ Octet load_octet(const T* from) {
-  Octet x;
-  TESELA_UNROLL
-  for (int i = 0; i < 8; i += vector_lanes<T>) {
-    const Lanes<T> part = load_lanes(from + i);
-    TESELA_UNROLL
-    for (int j = 0; j < vector_lanes<T>; ++j) x.lane[i + j] = part.lane[j];
-  }
-  return x;
-}
-template <class T>
-__device__ void store_octet(T* to, const Octet& x) {
-  TESELA_UNROLL
-  for (int i = 0; i < 8; i += vector_lanes<T>) {
-    Lanes<T> part;
-    TESELA_UNROLL
-    for (int j = 0; j < vector_lanes<T>; ++j) part.lane[j] = x.lane[i + j];
-    store_lanes(to + i, part);
-  }
-}
-
-// 8 channels of a pixel, from `channel` of group g on; those beyond the last are 0.
-template <class T>
-__device__ void finish(const WgmmaArgs& s, const WgmmaOperands<T>& p, int64_t pixel, int g, int channel, Octet x) {
-  const int at = g * s.channels + channel;
-  Octet other{};
-  if (p.residual) other = load_octet(p.residual + pixel * p.residual_stride + at);
-  TESELA_UNROLL
-  for (int i = 0; i < 8; ++i) {
-    const bool there = channel + i < s.channels;
-    if (there && p.bias) x.lane[i] += p.bias[at + i];
-    x.lane[i] = there ? activate(x.lane[i] + other.lane[i], s.activation) : 0.0f;
-  }
-  store_octet(p.y + pixel * p.y_stride + at, x);
-}
-
-// A warp turns 16 pixels of 32 channels at a time over in shared memory, so that a lane has 8 channels in a row.
 template <class Tile, class T>
-__device__ void store(const WgmmaArgs& s, const WgmmaOperands<T>& p, const WgmmaPlace& at, int m0, int n0,
+__device__ void store(const WgmmaArgs& s, const EpilogueOperands<T>& p, const TilePlace& at, int m0, int n0,
                       const WgmmaSums<Tile>& sum, WgmmaMemory<Tile>& memory) {
-  constexpr int chunks_of_row = Tile::columns / staged_columns, sums = staged_columns / 2;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  constexpr int chunks_of_row = Tile::columns / staged_columns;
   const int warp = static_cast<int>(threadIdx.x) / 32 - warpgroup_threads / 32;  // of the consumers
-  const int g = static_cast<int>(at.group);
-  float* staged = memory.staged[warp];
-  TESELA_ROLLED
-  for (int chunk = 0; chunk < Tile::rows * chunks_of_row; ++chunk) {
-    TESELA_UNROLL
-    for (int c = 0; c < Tile::rows * chunks_of_row; ++c) {  // registers have no index
-      if (c != chunk) continue;
-      TESELA_UNROLL
-      for (int i = 0; i < sums; i += 2) {
-        const Element e = wgmma_sum(lane, i);
-        const float* from = sum[c / chunks_of_row] + c % chunks_of_row * sums + i;
-        *reinterpret_cast<Two*>(staged + e.row * staged_row + e.column) = {from[0], from[1]};
-      }
-    }
-    __syncwarp();
-    TESELA_ROLLED
-    for (int item = lane; item < 16 * staged_columns / 8; item += 32) {
-      const int row = item / (staged_columns / 8), column = item % (staged_columns / 8) * 8;
-      const int64_t pixel = at.m * Tile::BM + m0 + chunk / chunks_of_row * 64 + warp % 4 * 16 + row;
-      const int channel = static_cast<int>(at.n) * Tile::BN + n0 + chunk % chunks_of_row * staged_columns + column;
-      if (pixel >= s.pixels || channel >= s.lanes) continue;
-      const Octet x = load_octet<float>(staged + row * staged_row + column);
-      if (p.partial) {
-        store_octet<float>(p.partial + ((at.split * s.pixels + pixel) * s.tiles.groups + g) * s.lanes + channel, x);
-      } else {
-        finish(s, p, pixel, g, channel, x);
-      }
-    }
-    __syncwarp();
-  }
+  turn_over<Tile::rows * chunks_of_row>(
+      sum[0], memory.staged[warp], [&](int chunk, int row, int column, const Octet& x) {
+        const int64_t pixel = int64_t{at.m} * Tile::BM + m0 + chunk / chunks_of_row * 64 + warp % 4 * 16 + row;
+        const int channel = at.n * Tile::BN + n0 + chunk % chunks_of_row * staged_columns + column;
+        if (pixel >= s.epilogue.pixels || channel >= s.epilogue.lanes) return;
+        finish_part(s.epilogue, p, at.split, pixel, at.group, channel, x);
+      });
 }
 
 }  // namespace tesela::TESELA_DEVICE

@@ -1,18 +1,22 @@
 // Where the elements of a warp's matrix fragments are, and where tiles lie in shared memory: host and device alike, and
 // checked here for every value that occurs, when the file is compiled.
 //
-// mma.m16n8k8: of each operand a lane holds some elements. With g = lane / 4 and t = lane % 4:
+// mma.m16n8k8 of tf32: of each operand a lane holds some elements. With g = lane / 4 and t = lane % 4:
 //
 //     a (16 x 8)  a0 = (g, t)   a1 = (g + 8, t)   a2 = (g, t + 4)   a3 = (g + 8, t + 4)
 //     b (8 x 8)   b0 = (t, g)   b1 = (t + 4, g)
 //     c (16 x 8)  c0 = (g, 2t)  c1 = (g, 2t + 1)  c2 = (g + 8, 2t)  c3 = (g + 8, 2t + 1)
 //
-// A tile of A lies row by row, of B row by row, each row longer than it need be, so that the 32 lanes that load one
-// register of a fragment meet 32 different banks of shared memory.
+// mma.m16n8k16 of 16 bits has the same c, and two numbers where tf32 has one: register by register and byte by byte the
+// fragments of a and of b are the same for all types, 32 bytes of k. ldmatrix fills them from rows of k in shared
+// memory: each lane names 16 bytes, and register i of lane l gets the bytes 4 (l % 4) to 4 (l % 4) + 3 of what lane
+// 8 i + l / 4 has named.
 //
-// wgmma: a warpgroup multiplies 64 x k by k x n, with k of 32 bytes; both matrices lie k by k, in rows of 128 bytes
-// whose 16-byte chunks are swizzled: chunk c of row r is at c ^ r % 8. Warp w holds rows 16 w and following of the
-// result, in pairs of columns as mma's c does, and of A, where it comes from registers, as mma's a.
+// Tiles lie k by k, in rows of 128 bytes whose 16-byte chunks are swizzled: chunk c of row r is at c ^ r % 8. So the 8
+// rows that ldmatrix reads at a time meet different banks, and so do the chunks that 8 threads copy to a row.
+//
+// wgmma: a warpgroup multiplies 64 x k by k x n, with k of 32 bytes, from the same rows. Warp w holds rows 16 w and
+// following of the result, in pairs of columns as mma's c does, and of A, where it comes from registers, as mma's a.
 
 #pragma once
 
@@ -34,18 +38,12 @@ TESELA_HOST_DEVICE constexpr Element a_element(int lane, int i) { return {lane /
 TESELA_HOST_DEVICE constexpr Element b_element(int lane, int i) { return {lane % 4 + i * 4, lane / 4}; }
 TESELA_HOST_DEVICE constexpr Element c_element(int lane, int i) { return {lane / 4 + i / 2 * 8, lane % 4 * 2 + i % 2}; }
 
-// The tile of one block: MMA_BM x MMA_BN results, MMA_BK products at a time.
-inline constexpr int MMA_BM = 64, MMA_BN = 128, MMA_BK = 16;
-// Of a warp: 2 x 4 warps.
-inline constexpr int MMA_WM = 32, MMA_WN = 32;
-inline constexpr int mma_warps = MMA_BM / MMA_WM * (MMA_BN / MMA_WN);
-
-inline constexpr int a_row = MMA_BK + 4, b_row = MMA_BN + 8;  // floats from one row to the next
-
-TESELA_HOST_DEVICE constexpr int a_place(int m, int k) { return m * a_row + k; }
-TESELA_HOST_DEVICE constexpr int b_place(int k, int n) { return k * b_row + n; }
-
-// ------------------------------------------------------------------------------------------------------------- wgmma
+// What lane `lane` names for ldmatrix: of a, of two b that lie side by side.
+struct Chunk {
+  int row, chunk;  // of 16 bytes
+};
+TESELA_HOST_DEVICE constexpr Chunk a_chunk(int lane) { return {lane % 16, lane / 16}; }
+TESELA_HOST_DEVICE constexpr Chunk b_chunk(int lane) { return {lane / 16 * 8 + lane % 8, lane / 8 % 2}; }
 
 inline constexpr int swizzled_row = 128, swizzle_period = 8 * swizzled_row;  // bytes
 
@@ -53,6 +51,8 @@ inline constexpr int swizzled_row = 128, swizzle_period = 8 * swizzled_row;  // 
 TESELA_HOST_DEVICE constexpr int swizzled_place(int row, int byte) {
   return row * swizzled_row + (byte ^ (row % 8 * 16));
 }
+
+// ------------------------------------------------------------------------------------------------------------- wgmma
 
 // Of such a tile at a shared-memory address, or 32, 64 or 96 bytes further: 14 bits of address / 16, of nothing, of the
 // distance of 8 rows / 16; and which swizzle it is.
@@ -89,26 +89,36 @@ constexpr bool is_bijection(Map map, int registers, int rows, int columns) {
 static_assert(is_bijection(a_element, 4, 16, 8) && is_bijection(b_element, 2, 8, 8) &&
               is_bijection(c_element, 4, 16, 8));
 
-// The lanes that load one register of a fragment, anywhere in the tile, meet different banks.
-constexpr bool banks_differ() {
-  for (int i = 0; i < 4; ++i) {
-    bool a_used[32] = {}, b_used[32] = {};
-    for (int lane = 0; lane < 32; ++lane) {
-      const Element a = a_element(lane, i);
-      bool& a_bank = a_used[a_place(a.row, a.column) % 32];
-      if (a_bank) return false;
-      a_bank = true;
-      if (i >= 2) continue;
-      const Element b = b_element(lane, i);
-      bool& b_bank = b_used[b_place(b.row, b.column) % 32];
-      if (b_bank) return false;
-      b_bank = true;
+// ldmatrix brings what the fragments hold, and 8 lanes name rows in different banks, wherever the tile begins.
+constexpr bool ldmatrix_fills_fragments() {
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < 4; ++i) {
+      const int named_by = i * 8 + lane / 4, column = lane % 4;
+      const Element a = a_element(lane, i), b = b_element(lane, i % 2);
+      const Chunk from_a = a_chunk(named_by), from_b = b_chunk(named_by);
+      if (from_a.row != a.row || from_a.chunk * 4 + column != a.column) return false;
+      if (from_b.row != b.column + i / 2 * 8 || from_b.chunk * 4 + column != b.row) return false;
     }
   }
   return true;
 }
-static_assert(banks_differ());
-// A warp that loads one register of a from a swizzled tile of tf32, too.
+static_assert(ldmatrix_fills_fragments());
+constexpr bool ldmatrix_banks_differ(Chunk (*chunk)(int)) {
+  for (int k = 0; k < 4; ++k) {
+    for (int matrix = 0; matrix < 4; ++matrix) {
+      bool used[8] = {};
+      for (int lane = matrix * 8; lane < matrix * 8 + 8; ++lane) {
+        const Chunk at = chunk(lane);
+        bool& banks = used[swizzled_place(at.row, k * 32 + at.chunk * 16) / 16 % 8];
+        if (banks) return false;
+        banks = true;
+      }
+    }
+  }
+  return true;
+}
+static_assert(ldmatrix_banks_differ(a_chunk) && ldmatrix_banks_differ(b_chunk));
+// A warp that loads one register of a from a swizzled tile of tf32, word by word.
 constexpr bool swizzled_banks_differ() {
   for (int k = 0; k < 4; ++k) {
     for (int i = 0; i < 4; ++i) {
@@ -137,7 +147,6 @@ constexpr bool swizzle_is_bijection() {
   return true;
 }
 static_assert(swizzle_is_bijection());
-static_assert(a_row % 4 == 0 && b_row % 4 == 0, "16-byte copies start at multiples of 16 bytes");
 
 }  // namespace checked
 }  // namespace tesela

@@ -1,117 +1,169 @@
-// The product of tensor cores that conv2d, linear and gemm share: a block computes a 64 x 128 tile of A * B.
+// The product of tensor cores that conv2d, linear and gemm share on sm_80 and up: a block computes BM x BN results of A
+// * B, from rows of k of both.
 //
-// 8 warps as 2 x 4, each with a 32 x 32 part in 2 x 4 fragments of mma.m16n8k8 (fragments.h). Tiles of 16 products go
-// through `mma_stages` buffers of shared memory by cp.async: while one is multiplied, the next ones are on their way.
+// Tiles of 128 bytes of k, 64 numbers of 16 bits or 32 of 32, go through `stages` buffers of shared memory by cp.async,
+// 16 bytes a copy, swizzled (fragments.h): while one is multiplied, the next ones are on their way. A warp has 64 x 32
+// or 32 x 32 results in fragments of mma.m16n8, which ldmatrix loads, for all types alike.
 //
-// float32 from tf32 (11 significant bits) by three products: x = hi + lo, hi = tf32(x), lo = tf32(x - hi), and
-// x y ~ lo_x hi_y + hi_x lo_y + hi_x hi_y, smallest first. What is left out, and the rounding of lo, are below
-// 3 * 2^-22 |x y|. Tensor cores round their sums toward zero; so that this does not add up, the accumulators are
-// emptied into ordinary float32 sums every `mma_promoted` products. (Ootomo and Yokota, "Recovering single precision
-// accuracy from Tensor Cores", 2022.) An infinity or NaN in x makes lo a NaN, where float32 might have given an
-// infinity. Not measured on a GPU yet.
+// tf32: both numbers are rounded to nearest. float32 from tf32 (11 significant bits) by three products: x = hi + lo, hi
+// = tf32(x), lo = tf32(x - hi), and x y ~ lo_x hi_y + hi_x lo_y + hi_x hi_y, smallest first. What is left out, and the
+// rounding of lo, are below 3 * 2^-22 |x y|. Tensor cores round their sums toward zero; so that this does not add up,
+// the accumulators are emptied into ordinary float32 sums after every tile. (Ootomo and Yokota, "Recovering single
+// precision accuracy from Tensor Cores", 2022.) An infinity or NaN in x makes lo a NaN, where float32 might have given
+// an infinity. Not measured on a GPU yet.
 
 #pragma once
 
+#include "epilogue.cuh"
 #include "fragments.h"
 #include "ptx.cuh"
 
 namespace tesela::TESELA_DEVICE {
 
-inline constexpr int mma_stages = 3;  // 41 KB: what every architecture gives without being asked
-static_assert(mma_warps * 32 == block_threads && MMA_BM * MMA_BK == block_threads * 4);
-
-struct MmaMemory {
-  float a[mma_stages][MMA_BM * a_row];
-  float b[mma_stages][MMA_BK * b_row];
+// split: float32 as three products of tf32.
+template <MmaType type_, bool split_, int BM_, int BN_>
+struct MmaTile {
+  static constexpr MmaType type = type_;
+  static constexpr bool split = split_;
+  static constexpr int BM = BM_, BN = BN_, BK = swizzled_row / bytes_of(type);
+  static constexpr int WM = BM * BN == 128 * 128 ? 64 : 32, WN = 32;  // of a warp
+  static constexpr int warps = BM / WM * (BN / WN), threads = warps * 32;
+  static constexpr int stages = 3;
+  // What 96 to 164 KB of shared memory and 64 K registers of an SM have room for.
+  static constexpr int blocks_of_sm = BM == 64 ? 3 : 1;
+  static_assert(WN == staged_columns && WM % 16 == 0 && !(split && WM == 64));
 };
-static_assert(sizeof(MmaMemory) <= (48 << 10));
 
-// One thread's part of the tile.
-struct MmaPart {
-  float sum[MMA_WM / 16][MMA_WN / 8][4];
+template <class Tile>
+struct MmaStage {
+  alignas(swizzle_period) char a[Tile::BM * swizzled_row];
+  alignas(swizzle_period) char b[Tile::BN * swizzled_row];
 };
-__device__ inline int mma_lane() { return static_cast<int>(threadIdx.x) % 32; }
-__device__ inline int mma_row(int i, int r) {
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  return warp / (MMA_BN / MMA_WN) * MMA_WM + i * 16 + c_element(mma_lane(), r).row;
-}
-__device__ inline int mma_column(int j, int r) {
-  const int warp = static_cast<int>(threadIdx.x) / 32;
-  return warp % (MMA_BN / MMA_WN) * MMA_WN + j * 8 + c_element(mma_lane(), r).column;
-}
+template <class Tile>
+union MmaMemory {
+  MmaStage<Tile> stage[Tile::stages];
+  alignas(16) Staged staged[Tile::warps];
+};
 
-template <int count>
-struct SplitFragment {
-  uint32_t high[count], low[count];
-  __device__ void set(int i, float x) {
-    high[i] = ptx::to_tf32(x);
-    low[i] = ptx::to_tf32(x - __uint_as_float(high[i]));
+// One thread's results: of each 16 rows and 8 columns of its warp's, as mma has them.
+template <class Tile>
+struct MmaSums {
+  float at[Tile::WM / 16][Tile::WN / 8][4];
+
+  __device__ void add(const MmaSums& other) {
+    TESELA_UNROLL
+    for (int i = 0; i < Tile::WM / 16; ++i) {
+      TESELA_UNROLL
+      for (int j = 0; j < Tile::WN / 8; ++j) {
+        TESELA_UNROLL
+        for (int r = 0; r < 4; ++r) at[i][j][r] += other.at[i][j][r];
+      }
+    }
   }
 };
 
-// a: this tile's rows of A, packed: a_stride floats from row to row, a multiple of MMA_BK, zeros where A has nothing.
-// load_b(k, to) starts the copies of this thread's part of row k0 + k of B, to `to` = b_place(k, 0).
-template <class LoadB>
-__device__ MmaPart mma_product(const float* a, int64_t a_stride, LoadB load_b) {
-  MmaMemory& memory = shared_memory<MmaMemory>();
-  const int steps = static_cast<int>(a_stride / MMA_BK);
-  const auto start = [&](int step) {
-    if (step < steps) {
-      const int m = static_cast<int>(threadIdx.x) / 4, k = static_cast<int>(threadIdx.x) % 4 * 4;
-      ptx::cp_async_16(memory.a[step % mma_stages] + a_place(m, k), a + m * a_stride + step * MMA_BK + k, 16);
-      load_b(step * MMA_BK, memory.b[step % mma_stages]);
-    }
-    ptx::cp_async_commit();  // also where there is nothing, so that groups are steps
-  };
+// The first row and column of a warp's.
+template <class Tile>
+__device__ int warp_row() {
+  return static_cast<int>(threadIdx.x) / 32 / (Tile::BN / Tile::WN) * Tile::WM;
+}
+template <class Tile>
+__device__ int warp_column() {
+  return static_cast<int>(threadIdx.x) / 32 % (Tile::BN / Tile::WN) * Tile::WN;
+}
 
-  MmaPart part{};
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = mma_lane();
-  const int m0 = warp / (MMA_BN / MMA_WN) * MMA_WM, n0 = warp % (MMA_BN / MMA_WN) * MMA_WN;
-  for (int step = 0; step < mma_stages - 1; ++step) start(step);
-  for (int step = 0; step < steps; ++step) {
-    ptx::cp_async_wait<mma_stages - 2>();
-    __syncthreads();  // this step's tile is there for all, and the last one's has been read by all
-    start(step + mma_stages - 1);
-    MmaPart recent{};
-    const float *a_tile = memory.a[step % mma_stages], *b_tile = memory.b[step % mma_stages];
-    for (int k = 0; k < MMA_BK; k += 8) {
-      SplitFragment<4> a_part[MMA_WM / 16];
-      TESELA_UNROLL
-      for (int i = 0; i < MMA_WM / 16; ++i) {
-        TESELA_UNROLL
-        for (int r = 0; r < 4; ++r) {
-          const Element e = a_element(lane, r);
-          a_part[i].set(r, a_tile[a_place(m0 + i * 16 + e.row, k + e.column)]);
-        }
+// A thread copies one chunk of 16 bytes of some rows: that of `copied_row` and of every Tile::threads / 8 after it.
+inline constexpr int chunks_of_row = swizzled_row / 16;
+__device__ inline int copied_chunk() { return static_cast<int>(threadIdx.x) % chunks_of_row; }
+__device__ inline int copied_row() { return static_cast<int>(threadIdx.x) / chunks_of_row; }
+template <class Tile>
+inline constexpr int rows_at_once = Tile::threads / chunks_of_row;
+
+// Registers of a fragment as they are multiplied: tf32 rounded, of split with what the rounding left.
+template <class Tile, int count>
+struct Fragment {
+  uint32_t high[count], low[count];
+  __device__ void set(const uint32_t* bits) {
+    TESELA_UNROLL
+    for (int i = 0; i < count; ++i) {
+      if constexpr (Tile::type == MmaType::tf32) {
+        high[i] = ptx::to_tf32(__uint_as_float(bits[i]));
+      } else {
+        high[i] = bits[i];
       }
-      TESELA_UNROLL
-      for (int j = 0; j < MMA_WN / 8; ++j) {
-        SplitFragment<2> b_part;
-        TESELA_UNROLL
-        for (int r = 0; r < 2; ++r) {
-          const Element e = b_element(lane, r);
-          b_part.set(r, b_tile[b_place(k + e.row, n0 + j * 8 + e.column)]);
-        }
-        TESELA_UNROLL
-        for (int i = 0; i < MMA_WM / 16; ++i) {
-          ptx::mma_m16n8k8_tf32(recent.sum[i][j], a_part[i].low, b_part.high);
-          ptx::mma_m16n8k8_tf32(recent.sum[i][j], a_part[i].high, b_part.low);
-          ptx::mma_m16n8k8_tf32(recent.sum[i][j], a_part[i].high, b_part.high);
-        }
-      }
+      if constexpr (Tile::split) low[i] = ptx::to_tf32(__uint_as_float(bits[i]) - __uint_as_float(high[i]));
+    }
+  }
+};
+
+// c += a tile's products.
+template <class Tile>
+__device__ void multiply_stage(const MmaStage<Tile>& stage, MmaSums<Tile>& sum) {
+  constexpr int fragments = Tile::WM / 16;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const Chunk in_a = a_chunk(lane), in_b = b_chunk(lane);
+  const int row = warp_row<Tile>() + in_a.row, column = warp_column<Tile>() + in_b.row;
+  TESELA_UNROLL
+  for (int k = 0; k < swizzled_row; k += 32) {
+    Fragment<Tile, 4> a[fragments];
+    TESELA_UNROLL
+    for (int i = 0; i < fragments; ++i) {
+      uint32_t bits[4];
+      ptx::ldmatrix(bits, stage.a + swizzled_place(row + i * 16, k + in_a.chunk * 16));
+      a[i].set(bits);
     }
     TESELA_UNROLL
-    for (int i = 0; i < MMA_WM / 16; ++i) {
-      TESELA_UNROLL
-      for (int j = 0; j < MMA_WN / 8; ++j) {
+    for (int j = 0; j < Tile::WN; j += 16) {
+      uint32_t bits[4];
+      ptx::ldmatrix(bits, stage.b + swizzled_place(column + j, k + in_b.chunk * 16));
+      Fragment<Tile, 2> b[2];
+      b[0].set(bits), b[1].set(bits + 2);
+      // Smallest products first, and of each sum not one after the other, which would have to wait.
+      const auto multiply = [&](auto of_a, auto of_b) {
         TESELA_UNROLL
-        for (int r = 0; r < 4; ++r) part.sum[i][j][r] += recent.sum[i][j][r];
-      }
+        for (int half = 0; half < 2; ++half) {
+          TESELA_UNROLL
+          for (int i = 0; i < fragments; ++i) {
+            ptx::mma<Tile::type>(sum.at[i][j / 8 + half], a[i].*of_a, b[half].*of_b);
+          }
+        }
+      };
+      using A = Fragment<Tile, 4>;
+      using B = Fragment<Tile, 2>;
+      if constexpr (Tile::split) multiply(&A::low, &B::high), multiply(&A::high, &B::low);
+      multiply(&A::high, &B::high);
     }
   }
+}
+
+// copy(stage) starts this thread's copies of the next tile of both operands.
+template <class Tile, class Copy>
+__device__ MmaSums<Tile> mma_product(int steps, Copy& copy, MmaMemory<Tile>& memory) {
+  constexpr int stages = Tile::stages;
+  const auto start = [&](int step, int stage) {
+    if (step < steps) copy(memory.stage[stage]);
+    ptx::cp_async_commit();  // also where there is nothing, so that groups are steps
+  };
+  MmaSums<Tile> sum{};
+  for (int step = 0; step < stages - 1; ++step) start(step, step);
+  int stage = 0, free = stages - 1;
+  for (int step = 0; step < steps; ++step) {
+    ptx::cp_async_wait<stages - 2>();
+    __syncthreads();  // this step's tile is there for all, and the last one's has been read by all
+    start(step + stages - 1, free);
+    if constexpr (Tile::split) {
+      MmaSums<Tile> recent{};
+      multiply_stage<Tile>(memory.stage[stage], recent);
+      sum.add(recent);
+    } else {
+      multiply_stage<Tile>(memory.stage[stage], sum);
+    }
+    free = stage;
+    stage = stage == stages - 1 ? 0 : stage + 1;
+  }
   ptx::cp_async_wait<0>();
-  __syncthreads();  // before the next tile's copies
-  return part;
+  __syncthreads();  // before what follows uses the memory
+  return sum;
 }
 
 }  // namespace tesela::TESELA_DEVICE

@@ -35,8 +35,8 @@ __device__ inline unsigned shared_address(const void* pointer) {
 
 // ---------------------------------------------------------------------------------------------------- cp.async, sm_80
 
-// Copies `bytes` of 4 (or 16) from global to shared memory, and zeros for the rest. Not there before the group it was
-// committed to has been waited for.
+// Copies `bytes` of 4 (or 16) from global to shared memory, and zeros for the rest; of 0 nothing is read. Not there
+// before the group it was committed to has been waited for.
 __device__ inline void cp_async_4([[maybe_unused]] void* to, [[maybe_unused]] const void* from,
                                   [[maybe_unused]] int bytes) {
   TESELA_PTX("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(shared_address(to)), "l"(from),
@@ -63,13 +63,27 @@ __device__ inline uint32_t to_tf32([[maybe_unused]] float x) {
   return y;
 }
 
-// c += a (16 x 8) * b (8 x 8), by all lanes of a warp together; fragments as in fragments.h.
-__device__ inline void mma_m16n8k8_tf32([[maybe_unused]] float (&c)[4], [[maybe_unused]] const uint32_t (&a)[4],
-                                        [[maybe_unused]] const uint32_t (&b)[2]) {
-  TESELA_PTX(
-      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
-      "%3};\n" : "+f"(c[0]),
-      "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+// c += a * b, 16 x 8 of 32 bytes of k, by all lanes of a warp together; fragments as in fragments.h.
+#define TESELA_MMA(kinds)                                                                       \
+  TESELA_PTX("mma.sync.aligned." kinds                                                          \
+             " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n" : "+f"(c[0]), \
+             "+f"(c[1]), "+f"(c[2]), "+f"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
+template <MmaType type>
+__device__ inline void mma([[maybe_unused]] float (&c)[4], [[maybe_unused]] const uint32_t (&a)[4],
+                           [[maybe_unused]] const uint32_t (&b)[2]) {
+  if constexpr (type == MmaType::bfloat16) {
+    TESELA_MMA("m16n8k16.row.col.f32.bf16.bf16.f32");
+  } else if constexpr (type == MmaType::float16) {
+    TESELA_MMA("m16n8k16.row.col.f32.f16.f16.f32");
+  } else {
+    TESELA_MMA("m16n8k8.row.col.f32.tf32.tf32.f32");
+  }
+}
+
+// Four matrices of 8 rows of 16 bytes, of which each lane names one; which bytes a lane gets says fragments.h.
+__device__ inline void ldmatrix([[maybe_unused]] uint32_t (&to)[4], [[maybe_unused]] const void* row) {
+  TESELA_PTX("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n" : "=r"(to[0]), "=r"(to[1]),
+             "=r"(to[2]), "=r"(to[3]) : "r"(shared_address(row)) : "memory");
 }
 
 // ---------------------------------------------------------------------------------------------- mbarrier, TMA, sm_90a
@@ -242,6 +256,7 @@ __device__ inline void let_next_grid_start() { TESELA_PTX_SM90A("griddepcontrol.
 
 #undef TESELA_PTX
 #undef TESELA_PTX_SM90A
+#undef TESELA_MMA
 #undef TESELA_WGMMA
 #undef TESELA_WGMMA_OF_TYPE
 #undef TESELA_D8

@@ -16,7 +16,6 @@
 #include "fragments.h"
 #include "launch.h"
 #include "tile.cuh"
-#include "wgmma_tile.h"
 
 namespace tesela::TESELA_DEVICE {
 
@@ -27,12 +26,13 @@ struct Product {
 
 enum class Rung { ffma, mma, wgmma };
 
-struct WgmmaChoice {
+// Tiles of BM pixels and BN channels, and in how many parts their sums are taken.
+struct TileChoice {
   int BM = 0, BN = 0, splits = 1;
 };
 struct Choice {
   Rung rung = Rung::ffma;
-  WgmmaChoice wgmma;
+  TileChoice tile;
 };
 
 inline int device_attribute(cudaDeviceAttr attribute) {
@@ -42,9 +42,10 @@ inline int device_attribute(cudaDeviceAttr attribute) {
 }
 
 // Multiply-adds of an SM in a cycle. FFMA: 128, of which a kernel that uses each value from shared memory four times
-// reaches half. mma.sync: three products of tf32 in the time of one of that kernel. wgmma: 1024 of tf32, 2048 of 16
-// bits, of which four fifths are reached.
-inline constexpr double ffma_rate = 64, mma_rate = 3 * ffma_rate, wgmma_tf32_rate = 820, wgmma_half_rate = 1640;
+// reaches half. mma.sync: 512 of tf32, 1024 of 16 bits, of which seven tenths are reached. wgmma: 1024 and 2048, four
+// fifths.
+inline constexpr double ffma_rate = 64, mma_tf32_rate = 360, mma_half_rate = 720, wgmma_tf32_rate = 820,
+                        wgmma_half_rate = 1640;
 inline constexpr double copied_bytes = 40;     // of an SM in a cycle, from L2
 inline constexpr double cycles_around = 1500;  // first copies, last stores
 inline constexpr double cycles_of_launch = 3000;
@@ -52,56 +53,89 @@ inline constexpr double memory_bytes = 2000;  // of all SMs in a cycle
 
 inline double rounds(int64_t tiles, int64_t blocks) { return static_cast<double>(ceil_div(tiles, blocks)); }
 
+// Of FFMA.
 inline double tile_cycles(const Product& p, int64_t sms, int64_t bm, int64_t bn, int64_t bk, double rate) {
   const double work = static_cast<double>(bm * bn * ceil_div(p.k, bk) * bk);
   return rounds(p.groups * ceil_div(p.m, bm) * ceil_div(p.n, bn), sms) * (work / rate + cycles_around);
 }
 
-inline double wgmma_cycles(const Product& p, int64_t sms, Precision precision, const WgmmaChoice& c) {
+// Of a tile's step: 128 bytes of the summed index.
+struct StepCost {
+  double multiply, copy;
+};
+inline StepCost step_cost(Precision precision, const TileChoice& c, double tf32_rate, double half_rate,
+                          int copies_of_weights) {
   const bool half = storage_of(precision) != DType::float32, split = precision == Precision::float32;
-  const int64_t bk = half ? 64 : 32, steps = ceil_div(p.taps * ceil_div(p.k / p.taps, bk), c.splits);
-  const int64_t tiles = p.groups * ceil_div(p.m, c.BN) * ceil_div(p.n, c.BM) * c.splits;
-  const double multiply =
-      static_cast<double>(c.BM * c.BN * bk) * (split ? 3 : 1) / (half ? wgmma_half_rate : wgmma_tf32_rate);
-  const double copy = (c.BM + c.BN * (split ? 2 : 1)) * swizzled_row / copied_bytes;
-  const double parts =
-      c.splits == 1 ? 0 : cycles_of_launch + 8.0 * static_cast<double>(c.splits * p.m * p.n * p.groups) / memory_bytes;
-  return rounds(tiles, sms) * (static_cast<double>(steps) * std::max(multiply, copy) + cycles_around) + parts;
+  const double products = static_cast<double>(c.BM * c.BN) * swizzled_row / (half ? 2 : 4) * (split ? 3 : 1);
+  return {products / (half ? half_rate : tf32_rate), (c.BM + c.BN * copies_of_weights) * swizzled_row / copied_bytes};
 }
 
-// TESELA_WGMMA_TILE=128x256x1, rows, columns and parts of the sum: to be taken wherever wgmma can, for tests.
-inline bool is_forced(WgmmaChoice& choice) {
-  const char* text = std::getenv("TESELA_WGMMA_TILE");
+inline double product_cycles(const Product& p, int64_t sms, const TileChoice& c, int64_t steps, const StepCost& step) {
+  const int64_t tiles = p.groups * ceil_div(p.m, c.BN) * ceil_div(p.n, c.BM) * c.splits;
+  const double parts =
+      c.splits == 1 ? 0 : cycles_of_launch + 8.0 * static_cast<double>(c.splits * p.m * p.n * p.groups) / memory_bytes;
+  return rounds(tiles, sms) *
+             (static_cast<double>(ceil_div(steps, c.splits)) * std::max(step.multiply, step.copy) + cycles_around) +
+         parts;
+}
+
+// Steps of all taps, of which each begins at a multiple of `granule` bytes.
+inline int64_t steps_of(const Product& p, Precision precision, int64_t granule) {
+  const int64_t of_tap = p.k / p.taps * static_cast<int64_t>(bytes_of(storage_of(precision)));
+  return ceil_div(p.taps * ceil_div(of_tap, granule) * granule, swizzled_row);
+}
+
+// TESELA_WGMMA_TILE=128x256x1, rows, columns and parts of the sum: to be taken wherever wgmma can, for tests;
+// TESELA_MMA_TILE alike.
+inline bool is_forced(const char* variable, TileChoice& choice) {
+  const char* text = std::getenv(variable);
   return text && std::sscanf(text, "%dx%dx%d", &choice.BM, &choice.BN, &choice.splits) == 3;
 }
 
-inline Choice choose(const Product& p, const Program& program, bool fits_mma, bool fits_wgmma) {
+// What the kernels of the rungs can compute.
+struct Fits {
+  bool mma, wgmma;
+  bool in_parts = true;  // mma.sync: may the sum be split
+};
+
+inline Choice choose(const Product& p, Accuracy accuracy, Precision precision, Fits fits) {
   Choice best;
   // What is asked to be strict is summed in IEEE float32.
-  if (p.m == 0 || p.n == 0 || p.k == 0 || program.accuracy() == Accuracy::strict) return best;
+  if (p.m == 0 || p.n == 0 || p.k == 0 || accuracy == Accuracy::strict) return best;
   const int capability = device_attribute(cudaDevAttrComputeCapabilityMajor);
   const int64_t sms = device_attribute(cudaDevAttrMultiProcessorCount);
-  const Precision precision = program.precision();
-  fits_mma = fits_mma && capability >= 8, fits_wgmma = fits_wgmma && capability == 9;
-  const int64_t steps = p.taps * ceil_div(p.k / p.taps, storage_of(precision) == DType::float32 ? 32 : 64);
-  WgmmaChoice forced;
-  if (fits_wgmma && is_forced(forced)) {
-    forced.splits = static_cast<int>(std::min<int64_t>(forced.splits, steps));
-    return {Rung::wgmma, forced};
-  }
-  double least = tile_cycles(p, sms * blocks_per_sm, BM, BN, BK, ffma_rate / blocks_per_sm);
-  const auto consider = [&](Rung rung, double cycles, const WgmmaChoice& choice) {
-    if (cycles < least) least = cycles, best = {rung, choice};
+  fits.mma = fits.mma && capability >= 8, fits.wgmma = fits.wgmma && capability == 9;
+  const int64_t mma_steps = steps_of(p, precision, 16), wgmma_steps = steps_of(p, precision, swizzled_row);
+  const auto forced = [&](Rung rung, const char* variable, int64_t steps, bool in_parts) {
+    TileChoice tile;
+    if (!is_forced(variable, tile)) return false;
+    tile.splits = in_parts ? static_cast<int>(std::min<int64_t>(tile.splits, steps)) : 1;
+    best = {rung, tile};
+    return true;
   };
-  if (fits_mma) consider(Rung::mma, tile_cycles(p, sms, MMA_BM, MMA_BN, MMA_BK, mma_rate), {});
-  if (!fits_wgmma) return best;
-  constexpr WgmmaChoice shapes[] = {{128, 128}, {64, 128}, {128, 256}, {128, 192}, {256, 64}};
-  for (WgmmaChoice choice : shapes) {
-    const bool of_float32 = choice.BN == 128;
-    if (precision == Precision::float32 && !of_float32) continue;
-    for (choice.splits = 1; choice.splits <= std::min<int64_t>(steps, choice.BM == 64 ? 16 : 1); choice.splits *= 2) {
-      consider(Rung::wgmma, wgmma_cycles(p, sms, precision, choice), choice);
+  if (fits.wgmma && forced(Rung::wgmma, "TESELA_WGMMA_TILE", wgmma_steps, true)) return best;
+  if (fits.mma && forced(Rung::mma, "TESELA_MMA_TILE", mma_steps, fits.in_parts)) return best;
+
+  double least = tile_cycles(p, sms * blocks_per_sm, BM, BN, BK, ffma_rate / blocks_per_sm);
+  const auto consider = [&](Rung rung, TileChoice tile, int64_t steps, const StepCost& step, int64_t most_splits) {
+    for (tile.splits = 1; tile.splits <= std::min(steps, most_splits); tile.splits *= 2) {
+      const double cycles = product_cycles(p, sms, tile, steps, step);
+      if (cycles < least) least = cycles, best = {rung, tile};
     }
+  };
+  constexpr int64_t most_splits = 16;
+  const bool split = precision == Precision::float32;
+  for (TileChoice tile : {TileChoice{128, 128}, TileChoice{128, 64}, TileChoice{64, 64}}) {
+    if (!fits.mma || (split && tile.BN == 128)) continue;
+    consider(Rung::mma, tile, mma_steps, step_cost(precision, tile, mma_tf32_rate, mma_half_rate, 1),
+             tile.BM == 64 && fits.in_parts ? most_splits : 1);
+  }
+  for (TileChoice tile :
+       {TileChoice{128, 128}, TileChoice{64, 128}, TileChoice{128, 256}, TileChoice{128, 192}, TileChoice{256, 64}}) {
+    if (!fits.wgmma || (split && tile.BN != 128)) continue;
+    consider(Rung::wgmma, tile, wgmma_steps,
+             step_cost(precision, tile, wgmma_tf32_rate, wgmma_half_rate, split ? 2 : 1),
+             tile.BM == 64 ? most_splits : 1);
   }
   return best;
 }

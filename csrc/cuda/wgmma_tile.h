@@ -1,5 +1,4 @@
-// The tiles of wgmma: their shapes, what they take of shared memory and registers, and which block computes which,
-// host and device alike.
+// The tiles of wgmma: their shapes, and what they take of shared memory and registers. Host and device alike.
 //
 // A block is a producer, one warpgroup of which a single thread has work, and two consumers. It computes tile after
 // tile of BM pixels by BN channels, in steps of 128 bytes of the summed index.
@@ -10,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "divisor.h"
 #include "fragments.h"
 
 namespace tesela {
@@ -39,31 +37,5 @@ struct WgmmaTile {
   static constexpr int registers = rows * columns / 2 * (split ? 2 : 1) + (split ? 3 * 16 : 0);
   static_assert(registers <= 200 && stages >= 4 && BN <= 256 && a_bytes % swizzle_period == 0);
 };
-
-// Tiles in the order in which blocks take them. Neighbours have the same pixels and other channels, so that pixels are
-// read from memory once and then from L2; weights are in L2 anyway.
-struct WgmmaTiles {
-  int64_t n_tiles, m_tiles, groups, splits;
-  Divisor by_n_tiles, by_m_tiles, by_groups;
-
-  TESELA_HOST_DEVICE int64_t count() const { return n_tiles * m_tiles * groups * splits; }
-};
-inline WgmmaTiles wgmma_tiles(int64_t n_tiles, int64_t m_tiles, int64_t groups, int64_t splits) {
-  return {n_tiles, m_tiles, groups, splits, Divisor(n_tiles), Divisor(m_tiles), Divisor(groups)};
-}
-
-struct WgmmaPlace {
-  int64_t n, m, group, split;
-};
-TESELA_HOST_DEVICE inline WgmmaPlace place_of(const WgmmaTiles& tiles, int64_t tile) {
-  const int64_t row = tiles.by_n_tiles.quotient(tile), plane = tiles.by_m_tiles.quotient(row),
-                split = tiles.by_groups.quotient(plane);
-  return {tile - row * tiles.n_tiles, row - plane * tiles.m_tiles, plane - split * tiles.groups, split};
-}
-
-// The steps of one of `splits` parts of a sum: all parts differ by at most one step, and follow one another.
-TESELA_HOST_DEVICE constexpr int64_t first_step(int64_t steps, int64_t splits, int64_t split) {
-  return steps * split / splits;
-}
 
 }  // namespace tesela

@@ -5,6 +5,7 @@
 #include "../ptx.cuh"
 #include "../reduce.cuh"
 #include "../tensor_map.h"
+#include "../vectors.cuh"
 #include "faulty.h"
 
 namespace tesela::TESELA_DEVICE {
@@ -106,8 +107,63 @@ __global__ void mma_kernel(float* y) {
   float c[4] = {0.0f, 0.0f, 0.0f, 100.0f};
   const uint32_t a[4] = {ptx::to_tf32(t + 1.0f), ptx::to_tf32(10.0f), ptx::to_tf32(t + 5.0f), ptx::to_tf32(10.0f)};
   const uint32_t b[2] = {ptx::to_tf32(1.0f), ptx::to_tf32(1.0f)};
-  ptx::mma_m16n8k8_tf32(c, a, b);
+  ptx::mma<MmaType::tf32>(c, a, b);
   y[threadIdx.x] = threadIdx.x % 2 ? c[0] : c[3];
+}
+
+// y = a * b^T of 16 bits, 16 x 16 from rows of 16, a[m][k] = (m + 2k) % 7, b[n][k] = (3n + k) % 5, by a warp.
+struct FragmentRows {
+  alignas(swizzle_period) char a[16 * swizzled_row];
+  alignas(swizzle_period) char b[16 * swizzled_row];
+};
+
+template <MmaType type, class T>
+__global__ void fragments_kernel(float* y) {
+  FragmentRows& rows = shared_memory<FragmentRows>();
+  const int lane = static_cast<int>(threadIdx.x);
+  for (int word = lane; word < 16 * 8; word += warp_lanes) {
+    for (int half = 0; half < 2; ++half) {
+      const int row = word / 8, k = word % 8 * 2 + half, place = swizzled_place(row, k * 2);
+      *reinterpret_cast<T*>(rows.a + place) = as_stored<T>(static_cast<float>((row + 2 * k) % 7));
+      *reinterpret_cast<T*>(rows.b + place) = as_stored<T>(static_cast<float>((3 * row + k) % 5));
+    }
+  }
+  __syncwarp();
+  uint32_t a[4], b[4];
+  ptx::ldmatrix(a, rows.a + swizzled_place(a_chunk(lane).row, a_chunk(lane).chunk * 16));
+  ptx::ldmatrix(b, rows.b + swizzled_place(b_chunk(lane).row, b_chunk(lane).chunk * 16));
+  for (int j = 0; j < 2; ++j) {
+    float c[4] = {};
+    const uint32_t of_columns[2] = {b[j * 2], b[j * 2 + 1]};
+    ptx::mma<type>(c, a, of_columns);
+    for (int i = 0; i < 4; ++i) {
+      const Element at = c_element(lane, i);
+      y[at.row * 16 + j * 8 + at.column] = c[i];
+    }
+  }
+}
+
+template <MmaType type, class T>
+std::vector<float> run_fragments() {
+  std::vector<float> y(16 * 16);
+  const DeviceBuffer out = DeviceBuffer::of(y);
+  launch(fragments_kernel<type, T>, Grid{1, warp_lanes, sizeof(FragmentRows)}, nullptr,
+         const_cast<float*>(out.floats()));
+  backend().download(y.data(), out.data(), out.bytes(), nullptr);
+  return y;
+}
+
+__global__ void unaligned_matrix_kernel(float*) {
+  uint32_t to[4];
+  ptx::ldmatrix(to, &shared_memory<Row>().at[threadIdx.x % 32 + 1]);
+}
+
+// The first lane of a warp writes what another one names.
+__global__ void matrix_race_kernel(float*) {
+  Row& row = shared_memory<Row>();
+  uint32_t to[4];
+  if (threadIdx.x % 32 == 0) row.at[threadIdx.x + 4] = 0.0f;
+  ptx::ldmatrix(to, &row.at[threadIdx.x / 32 * 32 + threadIdx.x % 8 * 4]);
 }
 
 // ---------------------------------------------------------------------------------------------------- TMA and wgmma
@@ -212,11 +268,15 @@ std::vector<float> run_faulty(const std::string& name) {
       {"wrong group", wrong_group_kernel},
       {"unaligned copy", unaligned_copy_kernel},
       {"mma", mma_kernel},
+      {"unaligned matrix", unaligned_matrix_kernel},
+      {"matrix race", matrix_race_kernel},
       {"early", early_kernel},
       {"early write", early_write_kernel},
       {"early end", early_end_kernel},
   };
   static const std::map<std::string, std::vector<float> (*)()> products = {
+      {"fragments of bfloat16", run_fragments<MmaType::bfloat16, bfloat16>},
+      {"fragments of float16", run_fragments<MmaType::float16, float16>},
       {"product", run_product<Fault::none>},
       {"no fence after init", run_product<Fault::no_fence_after_init>},
       {"no wait for copies", run_product<Fault::no_wait_for_copies>},

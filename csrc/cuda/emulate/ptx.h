@@ -39,7 +39,12 @@ void tma_load_im2col(void* to, const CUtensorMap* map, uint64_t* barrier, int c,
 
 // --------------------------------------------------------------------------------------------------- tensor cores
 uint32_t to_tf32(float x);
-void mma_m16n8k8_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+void multiply_fragments(MmaType type, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+template <MmaType type>
+void mma(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  multiply_fragments(type, c, a, b);
+}
+void ldmatrix(uint32_t (&to)[4], const void* row);
 
 // a: four registers of each thread, or null and a descriptor.
 void wgmma_issue(MmaType type, int n, float* d, const uint32_t* a, uint64_t a_descriptor, uint64_t b, bool accumulate);

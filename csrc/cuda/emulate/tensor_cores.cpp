@@ -27,13 +27,11 @@ float toward_zero(double sum) {
   return std::abs(static_cast<double>(rounded)) > std::abs(sum) ? std::nextafter(rounded, 0.0f) : rounded;
 }
 
-// The 13 lowest bits of an operand are not looked at.
-double tf32_value(uint32_t bits) { return static_cast<double>(__builtin_bit_cast(float, bits & ~0x1fffu)); }
-
 double value_at(MmaType type, const void* at) {
   uint32_t word = 0;
   std::memcpy(&word, at, type == MmaType::tf32 ? 4 : 2);
-  if (type == MmaType::tf32) return tf32_value(word);
+  // The 13 lowest bits of tf32 are not looked at.
+  if (type == MmaType::tf32) return static_cast<double>(__builtin_bit_cast(float, word & ~0x1fffu));
   if (type == MmaType::bfloat16) return static_cast<double>(__builtin_bit_cast(float, word << 16));
   const int exponent = static_cast<int>(word >> 10 & 31), fraction = static_cast<int>(word & 1023);
   const double magnitude = exponent == 31  ? (fraction ? NAN : INFINITY)
@@ -76,24 +74,53 @@ uint32_t ptx::to_tf32(float x) {
 }
 
 // Lanes show their fragments to each other.
-void ptx::mma_m16n8k8_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  static uint32_t shown[most_threads][6];
+void ptx::multiply_fragments(MmaType type, float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  constexpr int most_k = 16, registers = 6;
+  static float shown[most_threads][registers][2];  // the one or two numbers of each register
   const OutsideKernel outside;
   const int thread = current_thread(), warp = thread / warpSize * warpSize, lane = thread % warpSize;
+  const int of_register = 4 / bytes_of(type), K = 8 * of_register;
   if (warp + warpSize > block->threads) fail("mma in a warp of fewer than 32 threads");
-  std::memcpy(shown[thread], a, sizeof a);
-  std::memcpy(shown[thread] + 4, b, sizeof b);
+  for (int r = 0; r < registers; ++r) {
+    const auto* bytes = reinterpret_cast<const char*>(r < 4 ? &a[r] : &b[r - 4]);
+    for (int i = 0; i < of_register; ++i) {
+      shown[thread][r][i] = static_cast<float>(value_at(type, bytes + i * bytes_of(type)));
+    }
+  }
   __syncwarp();
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4 + (i >= 2 ? 8 : 0), column = lane % 4 * 2 + (i & 1);
     double sum = c[i];
-    for (int k = 0; k < 8; ++k) {
-      const uint32_t from_a = shown[warp + row % 8 * 4 + k % 4][(row >= 8 ? 1 : 0) + (k >= 4 ? 2 : 0)];
-      const uint32_t from_b = shown[warp + column * 4 + k % 4][4 + (k >= 4 ? 1 : 0)];
-      sum += tf32_value(from_a) * tf32_value(from_b);
+    for (int k = 0; k < K && k < most_k; ++k) {
+      const bool second = k >= K / 2;  // half of the summed index
+      const int holder = k % (K / 2) / of_register, number = k % of_register;
+      const float from_a = shown[warp + row % 8 * 4 + holder][(row >= 8 ? 1 : 0) + (second ? 2 : 0)][number];
+      const float from_b = shown[warp + column * 4 + holder][4 + (second ? 1 : 0)][number];
+      sum += static_cast<double>(from_a) * static_cast<double>(from_b);
     }
     c[i] = toward_zero(sum);
   }
+  __syncwarp();
+}
+
+// Of a race with what a lane names, this lane is told.
+void ptx::ldmatrix(uint32_t (&to)[4], const void* row) {
+  static const char* named[most_threads];
+  {
+    const OutsideKernel outside;
+    if (current_thread() / warpSize * warpSize + warpSize > block->threads) {
+      fail("ldmatrix in a warp of fewer than 32 threads");
+    }
+    if (!in_shared_memory(row, 16) || shared_offset(row) % 16) {
+      fail("ldmatrix from what is not 16 bytes of shared memory at a multiple of 16");
+    }
+  }
+  check_access(row, 16, false);
+  const OutsideKernel outside;
+  const int thread = current_thread(), lane = thread % warpSize;
+  named[thread] = static_cast<const char*>(row);
+  __syncwarp();
+  for (int i = 0; i < 4; ++i) std::memcpy(&to[i], named[thread - lane + i * 8 + lane / 4] + lane % 4 * 4, 4);
   __syncwarp();
 }
 
