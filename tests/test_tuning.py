@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import tesela
-from tesela import onnx, tuning
+from tesela import _core, onnx, tuning
 from tesela.compile import CompiledNetwork
 
 
@@ -192,3 +192,14 @@ def test_cache(variable, expected, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setenv(variable, str(tmp_path / "there"))
     assert tuning.cache() == tmp_path / "there" / expected
+
+
+@pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+def test_a_gpu_lists_rungs_and_tiles(clock):
+    g = tesela.Graph("small")
+    g.output(g.conv2d("y", g.input("x", (16, 6, 6)), 16, 3))
+    net = tesela.Network(g)
+    candidates = net.compile(device="emulator").choices["y"].algorithms
+    assert {"implicit gemm", "mma 3xtf32 64x64x1", "wgmma 3xtf32 64x128x2"} < set(candidates)
+    clock["implicit gemm"] = 0.5
+    assert algorithms(net.compile(device="emulator", tune=True)) == {"y": "implicit gemm"}

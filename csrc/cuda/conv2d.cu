@@ -151,9 +151,12 @@ TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& 
   const int64_t taps = s.transposed ? ceil_div(s.KH, s.SH) * ceil_div(s.KW, s.SW) : s.KH * s.KW;
   const Product product{args.gemm_m, args.gemm_n, s.IC / s.G * taps, s.G, taps};
   const Precision precision = program.precision();
+  const char* ffma = s.transposed  ? fills_tiles ? "implicit gemm by parity" : "direct by parity"
+                     : fills_tiles ? "implicit gemm"
+                                   : "direct";
   const Choice choice =
-      choose(product, program.accuracy(), precision,
-             {fills_tiles && conv2d_fits_mma(s, precision), fills_tiles && conv2d_fits_wgmma(s, precision)});
+      choose(product, program, precision,
+             {fills_tiles && conv2d_fits_mma(s, precision), fills_tiles && conv2d_fits_wgmma(s, precision)}, ffma);
   if (choice.rung != Rung::ffma) {
     auto* append_product = choice.rung == Rung::mma ? append_conv2d_mma : append_conv2d_wgmma;
     return append_product(program, x, residual, s, weight, bias, activation, choice.tile);

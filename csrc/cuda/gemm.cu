@@ -54,7 +54,7 @@ TensorId DeviceBackend::gemm(Program& program, TensorId a, TensorId b, TensorId 
   // Operands are float32 whatever the program's precision: products are those of float32, or of tf32.
   const Precision precision = program.precision() == Precision::float32 ? Precision::float32 : Precision::tf32;
   constexpr int64_t most_k = int64_t{1} << 34;
-  const Choice choice = choose({s.N, s.M, s.K}, program.accuracy(), precision, {s.K < most_k, false, false});
+  const Choice choice = choose({s.N, s.M, s.K}, program, precision, {s.K < most_k, false, false}, "tiles");
   if (choice.rung == Rung::mma) return append_gemm_mma(program, inputs, s, args, choice.tile);
   const auto run = [=](const Operand* in, const Operand* out, void* stream) {
     launch(gemm_kernel, grid_of(s), stream, args,
@@ -68,8 +68,8 @@ TensorId DeviceBackend::linear(Program& program, TensorId x, const GemmShape& s,
   // The same product as a convolution of one pixel: outputs are channels, rows of x images.
   const Conv2dShape pixel{s.M, s.K, 1, 1, s.N, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, false};
   const Precision precision = program.precision();
-  const Choice choice = choose({s.N, s.M, s.K}, program.accuracy(), precision,
-                               {conv2d_fits_mma(pixel, precision), conv2d_fits_wgmma(pixel, precision)});
+  const Choice choice = choose({s.N, s.M, s.K}, program, precision,
+                               {conv2d_fits_mma(pixel, precision), conv2d_fits_wgmma(pixel, precision)}, "tiles");
   if (choice.rung != Rung::ffma) {
     auto* append_product = choice.rung == Rung::mma ? append_conv2d_mma : append_conv2d_wgmma;
     const TensorId y = append_product(program, program.reshaped(x, {s.M, s.K, 1, 1}), -1, pixel, weight, bias,

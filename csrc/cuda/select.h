@@ -8,9 +8,12 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
+#include <vector>
 
 #include "../program.h"
 #include "fragments.h"
@@ -33,6 +36,7 @@ struct TileChoice {
 struct Choice {
   Rung rung = Rung::ffma;
   TileChoice tile;
+  double cycles = 0;
 };
 
 inline int device_attribute(cudaDeviceAttr attribute) {
@@ -98,29 +102,29 @@ struct Fits {
   bool in_parts = true;  // mma.sync: may the sum be split
 };
 
-inline Choice choose(const Product& p, Accuracy accuracy, Precision precision, Fits fits) {
-  Choice best;
+// Every form that fits, the one with the best estimate first.
+inline std::vector<Choice> choices(const Product& p, Accuracy accuracy, Precision precision, Fits fits) {
   // What is asked to be strict is summed in IEEE float32.
-  if (p.m == 0 || p.n == 0 || p.k == 0 || accuracy == Accuracy::strict) return best;
+  if (p.m == 0 || p.n == 0 || p.k == 0 || accuracy == Accuracy::strict) return {Choice{}};
   const int capability = device_attribute(cudaDevAttrComputeCapabilityMajor);
   const int64_t sms = device_attribute(cudaDevAttrMultiProcessorCount);
   fits.mma = fits.mma && capability >= 8, fits.wgmma = fits.wgmma && capability == 9;
   const int64_t mma_steps = steps_of(p, precision, 16), wgmma_steps = steps_of(p, precision, swizzled_row);
+  std::vector<Choice> all;
   const auto forced = [&](Rung rung, const char* variable, int64_t steps, bool in_parts) {
     TileChoice tile;
     if (!is_forced(variable, tile)) return false;
     tile.splits = in_parts ? static_cast<int>(std::min<int64_t>(tile.splits, steps)) : 1;
-    best = {rung, tile};
+    all = {{rung, tile}};
     return true;
   };
-  if (fits.wgmma && forced(Rung::wgmma, "TESELA_WGMMA_TILE", wgmma_steps, true)) return best;
-  if (fits.mma && forced(Rung::mma, "TESELA_MMA_TILE", mma_steps, fits.in_parts)) return best;
+  if (fits.wgmma && forced(Rung::wgmma, "TESELA_WGMMA_TILE", wgmma_steps, true)) return all;
+  if (fits.mma && forced(Rung::mma, "TESELA_MMA_TILE", mma_steps, fits.in_parts)) return all;
 
-  double least = tile_cycles(p, sms * blocks_per_sm, BM, BN, BK, ffma_rate / blocks_per_sm);
+  all.push_back({Rung::ffma, {}, tile_cycles(p, sms * blocks_per_sm, BM, BN, BK, ffma_rate / blocks_per_sm)});
   const auto consider = [&](Rung rung, TileChoice tile, int64_t steps, const StepCost& step, int64_t most_splits) {
     for (tile.splits = 1; tile.splits <= std::min(steps, most_splits); tile.splits *= 2) {
-      const double cycles = product_cycles(p, sms, tile, steps, step);
-      if (cycles < least) least = cycles, best = {rung, tile};
+      all.push_back({rung, tile, product_cycles(p, sms, tile, steps, step)});
     }
   };
   constexpr int64_t most_splits = 16;
@@ -137,7 +141,23 @@ inline Choice choose(const Product& p, Accuracy accuracy, Precision precision, F
              step_cost(precision, tile, wgmma_tf32_rate, wgmma_half_rate, split ? 2 : 1),
              tile.BM == 64 ? most_splits : 1);
   }
-  return best;
+  std::stable_sort(all.begin(), all.end(), [](const Choice& a, const Choice& b) { return a.cycles < b.cycles; });
+  return all;
+}
+
+// The one that the program takes of them; ffma is the name of what sums without tensor cores.
+inline Choice choose(const Product& p, Program& program, Precision precision, Fits fits, const char* ffma) {
+  const std::vector<Choice> all = choices(p, program.accuracy(), precision, fits);
+  std::vector<std::string> names;
+  for (const Choice& choice : all) {
+    const std::string rung = choice.rung == Rung::mma ? "mma" : "wgmma";
+    const TileChoice& tile = choice.tile;
+    names.push_back(choice.rung == Rung::ffma
+                        ? ffma
+                        : rung + (precision == Precision::float32 ? " 3xtf32 " : " ") + std::to_string(tile.BM) + "x" +
+                              std::to_string(tile.BN) + "x" + std::to_string(tile.splits));
+  }
+  return all[program.choose(std::move(names))];
 }
 
 }  // namespace tesela::TESELA_DEVICE
