@@ -4,7 +4,7 @@
 # Python's site-packages, where wheels of the CUDA toolkit would lie: the building environment's first.
 execute_process(
   COMMAND "${Python_EXECUTABLE}" -c
-          "import glob, sys; print(';'.join(f for p in sys.path for f in glob.glob(p + '/nvidia/cu13/bin')))"
+          "import glob, sys; print(';'.join(f for p in sys.path for f in glob.glob(p + '/nvidia/cu[0-9]*/bin')))"
   OUTPUT_VARIABLE wheels OUTPUT_STRIP_TRAILING_WHITESPACE)
 
 if(DEFINED ENV{CUDACXX})

@@ -213,14 +213,18 @@ def _result(check: Check, device: str, rng: np.random.Generator) -> Result:
         difference = np.maximum(np.abs(y.astype(np.float64) - expected) - rounding, 0)
         if y.shape != expected.shape or not np.isfinite(y).all():
             error = math.inf
-        elif check.terms is None:
-            error = max(error, float(difference.max() / (FUNCTION_UNITS * U * max(1.0, np.abs(expected).max()))))
         elif check.terms == 0:
             error = max(error, math.inf if (y != expected.astype(y.dtype)).any() else 0.0)
         else:
-            bound = (check.terms + 2) * U * _magnitude(check, operands)
-            error = max(error, float(np.max(difference / np.maximum(bound, 2.0**-126))))
+            error = max(error, float(np.max(difference / np.maximum(bound(check, operands, expected), 2.0**-126))))
     return Result(check.op, tuple(dict.fromkeys(algorithms)), exact, error)
+
+
+def bound(check: Check, operands: dict[str, Any], expected: np.ndarray) -> Any:
+    """How far a sum or a function of these operands may be from the reference's, in float32."""
+    if check.terms is None:
+        return FUNCTION_UNITS * U * max(1.0, np.abs(expected).max())
+    return (check.terms + 2) * U * _magnitude(check, operands)
 
 
 def _operands(check: Check, draw: Any) -> dict[str, Any]:
