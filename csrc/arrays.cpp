@@ -50,8 +50,9 @@ BroadcastLoops map_loops(const std::string& op, const std::vector<TensorSpec>& o
 // ----------------------------------------------------------------------------------------------------------- reduce
 
 ReduceLoops reduce_loops(const std::string& op, const TensorSpec& x, const std::vector<int64_t>& axes) {
-  constexpr const char* names[] = {"sum", "mean",    "max",         "min",        "prod",   "l1",
-                                   "l2",  "log_sum", "log_sum_exp", "sum_square", "argmax", "argmin"};  // of Reduction
+#define TESELA_REDUCTION(name) #name,
+  constexpr const char* names[] = {TESELA_REDUCTIONS(TESELA_REDUCTION)};
+#undef TESELA_REDUCTION
   const auto* name = std::find(std::begin(names), std::end(names), op);
   if (name == std::end(names)) throw ShapeError("reduce: unknown reduction '" + op + "'");
   const auto rank = static_cast<int64_t>(x.dims.size());

@@ -39,6 +39,10 @@ struct Resampling {
   float constant = 0.0f;
 };
 
+// ShapeError where the tables do not fit together, or a kernel that follows them would read outside of x (N, C, H, W).
+void expect_inside(const AveragingWindows& windows, const Dims& x);
+void expect_inside(const Resampling& resampling, const Dims& x);
+
 // The places along one axis of the result: i * stride, or table[i], where -1 is absent.
 struct CopyAxis {
   int64_t size, stride;
@@ -84,7 +88,7 @@ class DeviceRun {
 
   // Later work on `stream` comes after the run before. Returns what stands for it in Execution::stream.
   virtual void* begin(StreamHandle stream) = 0;
-  virtual void end() = 0;
+  virtual void end() noexcept = 0;  // what goes wrong here, the next begin() throws
 
   virtual bool recorded() const = 0;
   // Captures the steps in a graph, which takes the place of another.
@@ -134,7 +138,7 @@ class Backend {
   virtual std::unique_ptr<DeviceRun> device_run() const { return nullptr; }
   virtual std::unique_ptr<DeviceMemory> device_memory(size_t /*bytes*/, StreamHandle) const { return nullptr; }
   virtual void order(StreamHandle /*later*/, StreamHandle /*earlier*/) const {}  // work so far before what comes
-  // DeviceError where `what` does not lie in this device's memory, all of it.
+  // DeviceError where the first or the last byte of `what` does not lie in this device's memory.
   virtual void expect_memory(const void* /*memory*/, size_t /*bytes*/, const std::string& /*what*/) const {}
 
   // Convolution and transposed convolution: y = activation(conv(x) + bias + residual). Parameters are read during the

@@ -68,6 +68,10 @@ struct Program::Context {
 
 Program::Program(const Backend& backend, Accuracy accuracy, Precision precision, DType weight_storage)
     : backend_(backend), accuracy_(accuracy), precision_(precision), weight_storage_(weight_storage) {
+  if (accuracy == Accuracy::strict && precision != Precision::float32) {
+    throw ShapeError(std::string("precision: expected 'float32' with accuracy 'strict', which sums in float32, got '") +
+                     name_of(precision) + "'");
+  }
   if (!backend.computes_in(precision)) {
     throw ShapeError(std::string("precision: expected ") + backend.precisions() + " for device '" + backend.name() +
                      "', got '" + name_of(precision) + "'");
@@ -220,6 +224,13 @@ void Program::bind(Context& context, bool on_device) const {
   }
 }
 
+void Program::expect_counts(size_t inputs, size_t outputs) const {
+  if (inputs == inputs_.size() && outputs == outputs_.size()) return;
+  throw ShapeError("program: expected " + std::to_string(inputs_.size()) + " inputs and " +
+                   std::to_string(outputs_.size()) + " outputs, got " + std::to_string(inputs) + " and " +
+                   std::to_string(outputs));
+}
+
 void Program::run(const std::vector<const void*>& inputs, const std::vector<void*>& outputs, int threads) {
   repeat({inputs, outputs}, threads, 1, nullptr);
 }
@@ -253,11 +264,9 @@ double Program::seconds(const std::vector<const void*>& inputs, const std::vecto
 void Program::repeat(const Arrays& arrays, int threads, int repeats, std::vector<double>* least, double* in_a_row) {
   const auto& [inputs, outputs, on_device, handle] = arrays;
   if (!finished_) throw std::logic_error("program: run() before finish()");
-  if (inputs.size() != inputs_.size() || outputs.size() != outputs_.size()) {
-    throw ShapeError("program: expected " + std::to_string(inputs_.size()) + " inputs and " +
-                     std::to_string(outputs_.size()) + " outputs, got " + std::to_string(inputs.size()) + " and " +
-                     std::to_string(outputs.size()));
-  }
+  expect_counts(inputs.size(), outputs.size());
+  if (threads < 1) throw ShapeError("program: expected threads of at least 1, got " + std::to_string(threads));
+  if (repeats < 1) throw ShapeError("program: expected repeats of at least 1, got " + std::to_string(repeats));
   struct Lease {
     Program& program;
     Context* context;

@@ -17,7 +17,7 @@
 
 namespace tesela {
 
-// How far an algorithm may round beyond direct sums in float32: not at all, about twice as much, or as it likes.
+// How far an algorithm may round beyond direct sums in float32: not at all, or about twice as much.
 enum class Accuracy : uint8_t { strict, standard };
 
 struct StepReport {  // one row of profile()
@@ -42,6 +42,11 @@ class Program {
   Precision precision() const { return precision_; }
   DType weight_storage() const { return weight_storage_; }
   const TensorSpec& spec(TensorId id) const { return tensors_.at(static_cast<size_t>(id)).spec; }
+
+  const std::vector<TensorId>& inputs() const { return inputs_; }
+  const std::vector<TensorId>& outputs() const { return outputs_; }
+  // ShapeError unless a run is given so many arrays.
+  void expect_counts(size_t inputs, size_t outputs) const;
 
   TensorId input(Dims dims, DType dtype = DType::float32);
   // A tensor of the program whose elements are known now; copied.

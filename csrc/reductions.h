@@ -13,7 +13,13 @@
 
 namespace tesela {
 
-enum class Reduction : int32_t { sum, mean, max, min, prod, l1, l2, log_sum, log_sum_exp, sum_square, argmax, argmin };
+// clang-format off
+#define TESELA_REDUCTIONS(X) \
+  X(sum) X(mean) X(max) X(min) X(prod) X(l1) X(l2) X(log_sum) X(log_sum_exp) X(sum_square) X(argmax) X(argmin)
+// clang-format on
+#define TESELA_REDUCTION(name) name,
+enum class Reduction : int32_t { TESELA_REDUCTIONS(TESELA_REDUCTION) };
+#undef TESELA_REDUCTION
 
 TESELA_HOST_DEVICE constexpr bool finds_place(Reduction kind) {
   return kind == Reduction::argmax || kind == Reduction::argmin;

@@ -44,6 +44,12 @@ int64_t TensorSpec::elements() const {
   return layout == Layout::plain ? element_count(dims, "tensor") : dims[0] * image_stride;
 }
 
+double payload(const TensorSpec& spec) {
+  double bytes = static_cast<double>(bytes_of(spec.dtype));
+  for (int64_t size : spec.dims) bytes *= static_cast<double>(size);
+  return bytes;
+}
+
 TensorSpec plain_spec(Dims dims, DType dtype) { return {std::move(dims), dtype}; }
 
 TensorSpec blocked_spec(Dims dims) {

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <string>
 
+#include "integers.h"
 #include "shape.h"
 
 namespace tesela {
@@ -51,12 +52,14 @@ struct TensorSpec {
   int64_t image_stride = 0;  // but for plain, in elements
   int64_t pixel_stride = 0;  // channels_last only, in elements
 
-  int64_t blocks() const { return (dims[1] + channel_block - 1) / channel_block; }
+  int64_t blocks() const { return ceil_div(dims[1], channel_block); }
   // channels_last: those that a kernel writes, zeros beyond C
-  int64_t lanes() const { return (dims[1] + channel_octet - 1) / channel_octet * channel_octet; }
+  int64_t lanes() const { return round_up(dims[1], channel_octet); }
   int64_t elements() const;  // of storage, padding included
   size_t bytes() const { return static_cast<size_t>(elements()) * bytes_of(dtype); }
 };
+
+double payload(const TensorSpec& spec);  // bytes of the elements, without what a layout adds
 
 TensorSpec plain_spec(Dims dims, DType dtype = DType::float32);
 TensorSpec blocked_spec(Dims dims);

@@ -482,6 +482,7 @@ NETWORKS = [
     (lambda n: n.compile(threads=HUGE), ValueError, ["compile", "threads", str(HUGE)]),
     (lambda n: n.compile(precision="int4"), ValueError, ["compile", "precision", "'float32'", "'int4'"]),
     (lambda n: n.compile(precision="tf32"), ValueError, ["precision", "'float32'", "device 'cpu'", "'tf32'"]),
+    (lambda n: n.compile(precision="bfloat16", accuracy="strict"), ValueError, ["precision", "'strict'", "'bfloat16'"]),
     (lambda n: n.compile(accuracy="best"), ValueError, ["compile", "accuracy", "'strict'", "'best'"]),
     (lambda n: n.compile(device="tpu"), ValueError, ["compile", "device", "'cpu'", "'tpu'"]),
     (lambda n: n.compile(image_size=(8.0, 8)), TypeError, ["compile", "image_size", "8.0"]),

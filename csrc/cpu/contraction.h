@@ -16,9 +16,6 @@ struct ContractionData {  // what ContractionArgs points to
   PackedFloats weights, bias;
 };
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
-
 // Products per slice: kc x 16 weights (16 KB) stay in half of a 32 KB L1 while the rows stream through the other half.
 inline constexpr int64_t default_kc = 256;
 // Rows per task: max_task_rows x default_kc packed floats take 192 KB, within half of a 512 KB L2.

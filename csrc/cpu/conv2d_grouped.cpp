@@ -162,6 +162,7 @@ std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, 
   args.channels = depthwise ? nullptr : data.channels.data();
   args.bias = data.bias.data();
 
+  constexpr int64_t most_scratch = int64_t{1} << 40;  // floats, beyond any memory
   // Several tasks a thread; a band of at most 256 KB, if that is two output rows or more.
   const Axis &h = axes_h[0], &w = axes_w[0];  // no other phase has more rows; one may have a tap more
   const int64_t most_kh = (s.KH - 1) / (axes_h.size() > 1 ? -h.skip : 1) + 1, planes = s.N * y.blocks();
@@ -174,7 +175,11 @@ std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, 
   while (rows > 2 && band(rows) > 65536) rows = rows / 2;
   args.rows_per_task = rows;
   args.tasks_per_plane = ceil_div(h.rows, rows);
-  if (band(rows) > 1e12) throw std::bad_alloc();
+  if (band(rows) > static_cast<double>(most_scratch)) {
+    throw ShapeError(std::string(s.transposed ? "conv_transpose2d" : "conv2d") + ": a task of kernel " +
+                     to_string({s.KH, s.KW}) + " with dilation " + to_string({s.DH, s.DW}) + " into " +
+                     to_string(s.y_dims()) + " needs more than " + std::to_string(most_scratch) + " floats of scratch");
+  }
 
   const size_t weight_bytes = data.weights.bytes() + data.bias.bytes();
   auto plan = make_plan(algorithm.data(), args, std::move(data),

@@ -20,14 +20,7 @@ inline Units cut(int64_t count, double floats_per_unit) {
   return {count, std::max<int64_t>({per_task, count / most_tasks, 1})};
 }
 
-inline int64_t tasks_of(const Units& units) { return (units.count + units.per_task - 1) / units.per_task; }
-
-// Bytes of the elements, without what a layout adds.
-inline double payload(const TensorSpec& spec) {
-  double bytes = static_cast<double>(bytes_of(spec.dtype));
-  for (int64_t size : spec.dims) bytes *= static_cast<double>(size);
-  return bytes;
-}
+inline int64_t tasks_of(const Units& units) { return ceil_div(units.count, units.per_task); }
 
 // Channels in the last block of a blocked tensor: 1 to 16.
 inline int64_t last_block_lanes(const TensorSpec& spec) {

@@ -56,6 +56,14 @@ const char* DeviceBackend::name() const { return "emulator"; }
 std::string DeviceBackend::hardware() const { return name(); }
 #endif
 
+// The formats are those of mma.sync on sm_80.
+bool DeviceBackend::computes_in(Precision precision) const {
+  if (precision == Precision::float32) return true;
+  int capability = 0;
+  check(cudaDeviceGetAttribute(&capability, cudaDevAttrComputeCapabilityMajor, device_ordinal), "device attribute");
+  return capability >= 8;
+}
+
 // ----------------------------------------------------------------------------------------------------------- copies
 
 void DeviceBackend::upload(void* to, const void* from, size_t bytes, void* stream) const {

@@ -67,8 +67,6 @@ inline std::vector<TensorId> all_plain(Program& program, std::vector<TensorId> i
   return ids;
 }
 
-inline double payload(const TensorSpec& spec) { return static_cast<double>(spec.bytes()); }
-
 // Appends the step. `bytes` of the report are those of inputs, outputs and parameters.
 template <class Run, class Check = NoCheck>
 std::vector<TensorId> append(Program& program, const char* algorithm, const std::vector<TensorId>& inputs,
@@ -88,7 +86,8 @@ class DeviceBackend final : public Backend {
  public:
   const char* name() const override;
   std::string hardware() const override;
-  bool computes_in(Precision) const override { return true; }
+  bool computes_in(Precision precision) const override;
+  const char* precisions() const override { return "'float32' (others from compute capability 8.0 on)"; }
   void* allocate(size_t bytes) const override;
   void release(void* memory, size_t bytes) const override;
   bool memory_is_host() const override { return false; }

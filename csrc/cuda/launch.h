@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../activation.h"
+#include "../integers.h"
 
 namespace tesela::TESELA_DEVICE {
 
@@ -75,8 +76,6 @@ inline cudaStream_t stream_of(void* stream) {
 inline constexpr int device_ordinal = 0;  // the first GPU that is visible
 
 inline constexpr int block_threads = 256;  // divides what an SM holds, 1024 threads or more, on every architecture
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Kernels walk over their work in strides of the grid, so that a grid may be smaller than it.
 struct Grid {

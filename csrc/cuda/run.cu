@@ -23,14 +23,16 @@ class Run final : public DeviceRun {
   }
 
   void* begin(StreamHandle stream) override {
-    scope_ = std::make_unique<DeviceScope>();
+    auto scope = std::make_unique<DeviceScope>();
+    check(std::exchange(unordered_, cudaSuccess), "the run before");
     target_.stream = native(stream);
     check(done_.before(target_.stream), "stream");
+    scope_ = std::move(scope);
     return &target_;
   }
 
-  void end() override {
-    done_.record(target_.stream);
+  void end() noexcept override {
+    unordered_ = done_.record(target_.stream);
     scope_.reset();
   }
 
@@ -73,7 +75,8 @@ class Run final : public DeviceRun {
     graph_ = nullptr, captured_ = nullptr;
   }
 
-  Event done_;  // of the last run
+  Event done_;                           // of the last run
+  cudaError_t unordered_ = cudaSuccess;  // why it is not; for the next run to tell
   Target target_;
   std::unique_ptr<DeviceScope> scope_;
   cudaStream_t capture_ = nullptr;
@@ -92,7 +95,7 @@ std::unique_ptr<DeviceRun> DeviceBackend::device_run() const {
 void DeviceBackend::order(StreamHandle later, StreamHandle earlier) const {
   const DeviceScope scope;
   Event done;
-  done.record(native(earlier));
+  check(done.record(native(earlier)), "stream");
   check(done.before(native(later)), "stream");
 }
 

@@ -89,11 +89,30 @@ inline int64_t steps_of(const Product& p, Precision precision, int64_t granule) 
   return ceil_div(p.taps * ceil_div(of_tap, granule) * granule, swizzled_row);
 }
 
+// Of pixels and channels; float32, as three products, has not all of them.
+inline constexpr TileChoice mma_tiles_known[] = {{128, 128}, {128, 64}, {64, 64}};
+inline constexpr TileChoice wgmma_tiles_known[] = {{128, 128}, {64, 128}, {128, 256}, {128, 192}, {256, 64}};
+inline bool has_tile(Rung rung, const TileChoice& tile, Precision precision) {
+  return precision != Precision::float32 || (rung == Rung::mma ? tile.BN != 128 : tile.BN == 128);
+}
+
 // TESELA_WGMMA_TILE=128x256x1, rows, columns and parts of the sum: to be taken wherever wgmma can, for tests;
 // TESELA_MMA_TILE alike.
-inline bool is_forced(const char* variable, TileChoice& choice) {
+template <size_t count>
+bool is_forced(const char* variable, Rung rung, const TileChoice (&tiles)[count], Precision precision,
+               TileChoice& choice) {
   const char* text = std::getenv(variable);
-  return text && std::sscanf(text, "%dx%dx%d", &choice.BM, &choice.BN, &choice.splits) == 3;
+  if (text == nullptr || *text == 0) return false;
+  int read = 0;
+  if (std::sscanf(text, "%dx%dx%d%n", &choice.BM, &choice.BN, &choice.splits, &read) == 3 && text[read] == 0 &&
+      choice.splits >= 1) {
+    for (const TileChoice& tile : tiles) {
+      if (has_tile(rung, tile, precision) && tile.BM == choice.BM && tile.BN == choice.BN) return true;
+    }
+  }
+  throw ShapeError(std::string(variable) + ": expected the rows and columns of a tile for " + name_of(precision) +
+                   " and parts of at least 1, such as " + (rung == Rung::mma ? "64x64x1" : "128x128x1") + ", got '" +
+                   text + "'");
 }
 
 // What the kernels of the rungs can compute.
@@ -111,15 +130,17 @@ inline std::vector<Choice> choices(const Product& p, Accuracy accuracy, Precisio
   fits.mma = fits.mma && capability >= 8, fits.wgmma = fits.wgmma && capability == 9;
   const int64_t mma_steps = steps_of(p, precision, 16), wgmma_steps = steps_of(p, precision, swizzled_row);
   std::vector<Choice> all;
-  const auto forced = [&](Rung rung, const char* variable, int64_t steps, bool in_parts) {
-    TileChoice tile;
-    if (!is_forced(variable, tile)) return false;
-    tile.splits = in_parts ? static_cast<int>(std::min<int64_t>(tile.splits, steps)) : 1;
-    all = {{rung, tile}};
-    return true;
+  TileChoice forced;
+  const auto alone = [&](Rung rung, int64_t steps, bool in_parts) {
+    forced.splits = in_parts ? static_cast<int>(std::min<int64_t>(forced.splits, steps)) : 1;
+    return std::vector<Choice>{{rung, forced}};
   };
-  if (fits.wgmma && forced(Rung::wgmma, "TESELA_WGMMA_TILE", wgmma_steps, true)) return all;
-  if (fits.mma && forced(Rung::mma, "TESELA_MMA_TILE", mma_steps, fits.in_parts)) return all;
+  if (fits.wgmma && is_forced("TESELA_WGMMA_TILE", Rung::wgmma, wgmma_tiles_known, precision, forced)) {
+    return alone(Rung::wgmma, wgmma_steps, true);
+  }
+  if (fits.mma && is_forced("TESELA_MMA_TILE", Rung::mma, mma_tiles_known, precision, forced)) {
+    return alone(Rung::mma, mma_steps, fits.in_parts);
+  }
 
   all.push_back({Rung::ffma, {}, tile_cycles(p, sms * blocks_per_sm, BM, BN, BK, ffma_rate / blocks_per_sm)});
   const auto consider = [&](Rung rung, TileChoice tile, int64_t steps, const StepCost& step, int64_t most_splits) {
@@ -129,14 +150,13 @@ inline std::vector<Choice> choices(const Product& p, Accuracy accuracy, Precisio
   };
   constexpr int64_t most_splits = 16;
   const bool split = precision == Precision::float32;
-  for (TileChoice tile : {TileChoice{128, 128}, TileChoice{128, 64}, TileChoice{64, 64}}) {
-    if (!fits.mma || (split && tile.BN == 128)) continue;
+  for (const TileChoice& tile : mma_tiles_known) {
+    if (!fits.mma || !has_tile(Rung::mma, tile, precision)) continue;
     consider(Rung::mma, tile, mma_steps, step_cost(precision, tile, mma_tf32_rate, mma_half_rate, 1),
              tile.BM == 64 && fits.in_parts ? most_splits : 1);
   }
-  for (TileChoice tile :
-       {TileChoice{128, 128}, TileChoice{64, 128}, TileChoice{128, 256}, TileChoice{128, 192}, TileChoice{256, 64}}) {
-    if (!fits.wgmma || (split && tile.BN != 128)) continue;
+  for (const TileChoice& tile : wgmma_tiles_known) {
+    if (!fits.wgmma || !has_tile(Rung::wgmma, tile, precision)) continue;
     consider(Rung::wgmma, tile, wgmma_steps,
              step_cost(precision, tile, wgmma_tf32_rate, wgmma_half_rate, split ? 2 : 1),
              tile.BM == 64 ? most_splits : 1);

@@ -33,7 +33,7 @@ class Event {
   ~Event() { cudaEventDestroy(event_); }
   Event(const Event&) = delete;
   Event& operator=(const Event&) = delete;
-  void record(cudaStream_t stream) { check(cudaEventRecord(event_, stream), "stream"); }
+  cudaError_t record(cudaStream_t stream) { return cudaEventRecord(event_, stream); }
   cudaError_t before(cudaStream_t stream) const { return cudaStreamWaitEvent(stream, event_, 0); }
   void wait() const { cudaEventSynchronize(event_); }
   bool done() const { return cudaEventQuery(event_) == cudaSuccess; }

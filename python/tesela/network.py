@@ -156,8 +156,10 @@ class Network:
         threads    used by each call; None follows set_num_threads
         precision  "float32"; on a CPU with AVX512_BF16 also "bfloat16" (convolutions and fully connected layers of
                    products of bfloat16, all else float32); on CUDA also "tf32" (products of tensor cores, wrong by
-                   2^-11), "bfloat16" and "float16" (activations and weights of 16 bits). Sums are float32, and so are
-                   inputs and results, in each
+                   2^-11), "bfloat16" and "float16" (activations and weights of 16 bits), from compute capability 8.0
+                   on. Sums are float32, and so are inputs and results, in each. It says how activations are stored and
+                   how wrong products may be: a layer that no kernel for tensor cores takes is computed more exactly, in
+                   float32 products of what is stored, and profile() names its algorithm
         weight_storage  "bfloat16" keeps the weights of fully connected layers in half the bytes, and multiplies them in
                    float32: these layers are as fast as their weights arrive. Each is off by 2^-9 of itself at most
         accuracy   "strict" sums every convolution directly, products of float32 only (precision "float32"); "default"

@@ -61,6 +61,13 @@ size_t allocated[device_count] = {};
 std::map<cudaStream_t, std::shared_ptr<Stream>> streams;
 GraphCounts counts;
 thread_local int current_device = 0, captures = 0;
+enum class Health { sound, failing, broken } health = Health::sound;
+
+// cudaErrorLaunchFailure once the host has waited on a failing device.
+cudaError_t told(bool waits = false) {
+  if (waits && health == Health::failing) health = Health::broken;
+  return health == Health::broken ? cudaErrorLaunchFailure : cudaSuccess;
+}
 
 const std::shared_ptr<Stream>& legacy() {
   static const auto stream = std::make_shared<Stream>();
@@ -137,6 +144,7 @@ void release(void* memory) {
 
 // Adds to the graph that the stream captures, or to the stream.
 cudaError_t enqueue(cudaStream_t handle, GraphNode node) {
+  if (const cudaError_t error = told()) return error;
   const auto stream = stream_named(handle);
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;
   if (stream->capture) {
@@ -165,6 +173,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "invalid resource handle";
     case cudaErrorNotReady:
       return "device not ready";
+    case cudaErrorLaunchFailure:
+      return "unspecified launch failure";
     case cudaErrorStreamCaptureUnsupported:
       return "operation not permitted when stream is capturing";
   }
@@ -208,6 +218,7 @@ bool in_device_memory(const void* memory, size_t bytes) {
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
   const std::lock_guard lock(mutex);
   *memory = nullptr;
+  if (const cudaError_t error = told()) return error;
   if (captures > 0) return cudaErrorStreamCaptureUnsupported;
   if (bytes > total_memory() - std::min(total_memory(), allocated[current_device])) return cudaErrorMemoryAllocation;
   if (posix_memalign(memory, 256, std::max<size_t>(bytes, 1)) != 0) return cudaErrorMemoryAllocation;
@@ -290,6 +301,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t handle) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   const std::lock_guard lock(mutex);
+  if (const cudaError_t error = told(true)) return error;
   const auto stream = stream_named(handle);
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;
   if (captures > 0) return cudaErrorStreamCaptureUnsupported;
@@ -299,6 +311,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t handle, cudaEvent_t event, unsigned) {
   const std::lock_guard lock(mutex);
+  if (const cudaError_t error = told()) return error;
   const auto stream = stream_named(handle);
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;
   if (event->place.stream) submit(stream, nullptr, {event->place});
@@ -312,6 +325,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
   const std::lock_guard lock(mutex);
+  if (const cudaError_t error = told()) return error;
   const auto stream = stream_named(handle);
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;
   submit(stream, nullptr);
@@ -321,6 +335,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   const std::lock_guard lock(mutex);
+  if (const cudaError_t error = told(true)) return error;
   if (captures > 0) return cudaErrorStreamCaptureUnsupported;
   if (event->place.stream) advance(event->place);
   return cudaSuccess;
@@ -346,6 +361,7 @@ cudaError_t enqueue_kernel(KernelCall call, cudaStream_t handle) {
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode) {
   const std::lock_guard lock(mutex);
+  if (const cudaError_t error = told()) return error;
   const auto stream = stream_named(handle);
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;
   if (stream == legacy() || stream->capture) return cudaErrorStreamCaptureUnsupported;
@@ -436,6 +452,16 @@ cudaError_t cudaGraphExecMemsetNodeSetParams(cudaGraphExec_t exec, cudaGraphNode
 GraphCounts graph_counts() {
   const std::lock_guard lock(mutex);
   return counts;
+}
+
+void break_device() {
+  const std::lock_guard lock(mutex);
+  health = Health::failing;
+}
+
+void repair_device() {
+  const std::lock_guard lock(mutex);
+  health = Health::sound;
 }
 
 }  // namespace emulated

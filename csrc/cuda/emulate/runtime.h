@@ -4,7 +4,8 @@
 // Work is done as late as the rules of streams allow: when the host waits for it, or for what was ordered after it. So
 // a missing wait between streams, or memory released too early, shows in the results. What the host hands to a copy is
 // read at once, as from pageable memory. While a thread captures, it may not allocate, wait, or copy from the host.
-// TESELA_EMULATOR_MEMORY limits the bytes of each device. Limits: a kernel's fault is told where the host waits.
+// TESELA_EMULATOR_MEMORY limits the bytes of each device. Limits: a kernel's fault is told where the host waits, as an
+// exception; the error of a GPU after which every call fails is had by break_device() only.
 
 #pragma once
 
@@ -26,6 +27,7 @@ enum cudaError_t {
   cudaErrorInvalidDevice = 101,
   cudaErrorInvalidResourceHandle = 400,
   cudaErrorNotReady = 600,
+  cudaErrorLaunchFailure = 719,
   cudaErrorStreamCaptureUnsupported = 900,
 };
 enum cudaMemcpyKind {
@@ -109,6 +111,10 @@ struct GraphCounts {
   int captured = 0, launched = 0, changed = 0;
 };
 GraphCounts graph_counts();
+
+// The next wait of the host fails, and every call after it, until the device is repaired: for tests.
+void break_device();
+void repair_device();
 
 // A kernel with its arguments. `with` puts others, one pointer for each, in their place.
 struct KernelCall {

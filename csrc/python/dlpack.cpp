@@ -1,12 +1,12 @@
-#include "dlpack.h"
-
-#include <pybind11/stl.h>
+// Arrays from and to other libraries as DLPack capsules (https://dmlc.github.io/dlpack, versions 0 and 1).
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "module.h"
 
 namespace py = pybind11;
 using namespace pybind11::literals;
@@ -40,9 +40,9 @@ struct DLManagedTensorVersioned {
 constexpr uint64_t read_only_flag = 1;
 
 template <class Managed>
-constexpr const char* name_of = "dltensor";
+constexpr const char* capsule_name = "dltensor";
 template <>
-constexpr const char* name_of<DLManagedTensorVersioned> = "dltensor_versioned";
+constexpr const char* capsule_name<DLManagedTensorVersioned> = "dltensor_versioned";
 template <class Managed>
 constexpr const char* used_name_of = "used_dltensor";
 template <>
@@ -53,7 +53,7 @@ constexpr const char* used_name_of<DLManagedTensorVersioned> = "used_dltensor_ve
 // Takes the tensor out of the capsule; it lives as long as what is returned under "owner".
 template <class Managed>
 py::dict taken(const py::object& capsule, bool read_only) {
-  auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), name_of<Managed>));
+  auto* managed = static_cast<Managed*>(PyCapsule_GetPointer(capsule.ptr(), capsule_name<Managed>));
   if (managed == nullptr) throw py::error_already_set();
   PyCapsule_SetName(capsule.ptr(), used_name_of<Managed>);
   const py::capsule owner(managed, [](void* own) {
@@ -70,13 +70,14 @@ py::dict taken(const py::object& capsule, bool read_only) {
 }
 
 py::dict import_dlpack(const py::object& capsule) {
-  if (PyCapsule_IsValid(capsule.ptr(), name_of<DLManagedTensorVersioned>)) {
-    const auto* managed =
-        static_cast<DLManagedTensorVersioned*>(PyCapsule_GetPointer(capsule.ptr(), name_of<DLManagedTensorVersioned>));
+  if (PyCapsule_IsValid(capsule.ptr(), capsule_name<DLManagedTensorVersioned>)) {
+    const auto* managed = static_cast<DLManagedTensorVersioned*>(
+        PyCapsule_GetPointer(capsule.ptr(), capsule_name<DLManagedTensorVersioned>));
     if (managed->major > 1) refuse("expected version 0 or 1, got " + std::to_string(managed->major));
     return taken<DLManagedTensorVersioned>(capsule, managed->flags & read_only_flag);
   }
-  if (!PyCapsule_IsValid(capsule.ptr(), name_of<DLManagedTensor>)) refuse("expected a capsule that was not used yet");
+  if (!PyCapsule_IsValid(capsule.ptr(), capsule_name<DLManagedTensor>))
+    refuse("expected a capsule that was not used yet");
   return taken<DLManagedTensor>(capsule, false);
 }
 
@@ -116,9 +117,9 @@ py::object exported(uintptr_t pointer, std::pair<int32_t, int32_t> device, std::
                           made->strides.data(),
                           0};
   if constexpr (std::is_same_v<Managed, DLManagedTensorVersioned>) made->managed.major = 1;
-  PyObject* capsule = PyCapsule_New(&made->managed, name_of<Managed>, [](PyObject* unused) {
-    if (!PyCapsule_IsValid(unused, name_of<Managed>)) return;  // somebody has taken it
-    drop(static_cast<Managed*>(PyCapsule_GetPointer(unused, name_of<Managed>)));
+  PyObject* capsule = PyCapsule_New(&made->managed, capsule_name<Managed>, [](PyObject* unused) {
+    if (!PyCapsule_IsValid(unused, capsule_name<Managed>)) return;  // somebody has taken it
+    drop(static_cast<Managed*>(PyCapsule_GetPointer(unused, capsule_name<Managed>)));
   });
   if (capsule == nullptr) throw py::error_already_set();
   made.release();
