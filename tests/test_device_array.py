@@ -1,13 +1,17 @@
 """Arrays on a device: taken from other libraries and given to them, on their streams. On the emulator, whose memory
 stands for a GPU's, and whose streams do no work before somebody waits."""
 
+import contextlib
+import gc
+import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import cases
 import numpy as np
 import pytest
 import tesela as ts
-from tesela import _core, reference
+from tesela import _core, calls, in_flight, reference, selftest
 from tesela.device_array import DeviceArray
 
 pytestmark = pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
@@ -86,7 +90,8 @@ def test_every_operator_takes_arrays_of_a_device(op, rng):
     there = {name: [Interface(v) for v in a] if isinstance(a, list) else Interface(a) for name, a in arrays.items()}
     ours, theirs = getattr(ts, op)(**there, **case.arguments), getattr(reference, op)(**arrays, **case.arguments)
     for y, expected in zip(*(r if isinstance(r, tuple) else (r,) for r in (ours, theirs)), strict=True):
-        np.testing.assert_allclose(y.numpy(), expected, rtol=2e-5, atol=2e-5)
+        bound = selftest.bound(selftest.Check(op, {}, terms=None), {}, expected)  # sums of integers are exact
+        np.testing.assert_allclose(y.numpy(), expected, rtol=0, atol=bound)
 
 
 @pytest.mark.parametrize("c", [2.0, (1, 3), (5, 1), (5, 3)], ids=str)
@@ -198,6 +203,46 @@ def test_memory_lives_as_long_as_somebody_holds_it(rng):
         _core.expect_memory("emulator", pointer, 24, "x")
 
 
+def test_arrays_of_others_are_let_go_by_any_number_of_threads():
+    """As many threads as like may find the same run ended."""
+
+    class Mark:
+        def __init__(self):
+            self.asked = threading.Barrier(2, timeout=0.2)
+
+        def done(self):
+            with contextlib.suppress(threading.BrokenBarrierError):
+                self.asked.wait()  # for the other thread, which has seen the same run by then
+            return True
+
+    for _ in range(3):
+        in_flight._runs.append((Mark(), []))
+        with ThreadPoolExecutor(2) as pool:
+            for future in [pool.submit(in_flight.let_go) for _ in range(2)]:
+                future.result()
+        assert not in_flight._runs
+
+
+def test_arrays_of_a_run_that_ends_in_an_error_are_kept(rng):
+    """Some of its kernels may have been launched."""
+
+    class Failing:
+        def run_on_device(self, *_):
+            raise RuntimeError("launch")
+
+    x = Interface(integers(rng, (2, 3)))
+    end = weakref.ref(x)
+    call = calls.call_of("relu", {"x": x})
+    array, y = call.array("x", x), call.empty((2, 3), np.float32)
+    with pytest.raises(RuntimeError, match="launch"):
+        call.run(Failing(), [array], [y], 1)
+    del x, array, call
+    gc.collect()
+    assert end() is not None
+    finish(1)
+    assert end() is None
+
+
 # ------------------------------------------------------------------------------------------------------------ streams
 
 
@@ -251,6 +296,64 @@ def test_a_consumer_waits_for_the_call(rng):
     copy = np.empty_like(x)
     _core.download("emulator", copy, tensor["pointer"], t)
     np.testing.assert_array_equal(copy, 2 * x)
+
+
+class Ending:
+    """A stream of another library: it ends with its object."""
+
+    def __init__(self):
+        self.ptr = _core.emulated_stream(blocking=False)
+
+    def __del__(self):
+        _core.destroy_emulated_stream(self.ptr)
+
+
+def finish(stream):
+    """All work on it, and what is held until then."""
+    with ts.stream(stream):
+        ts.to_device(np.ones(1, np.float32), "emulator")
+    in_flight.let_go()
+
+
+def test_results_keep_the_stream_that_they_were_computed_on(rng):
+    x = integers(rng, (2, 3))
+    with ts.stream(Ending()):
+        y = ts.relu(Interface(x))
+    z = ts.add(y, y)
+    end = weakref.ref(z._stream.owner)
+    s = end().ptr
+    del y
+    np.testing.assert_array_equal(z.numpy(), 2 * np.maximum(x, 0))
+    assert z.__cuda_array_interface__["stream"] == s
+    finish(s)
+    assert end() is not None
+    del z
+    gc.collect()
+    assert end() is None
+
+
+def test_results_keep_the_array_that_named_their_stream(rng):
+    x = integers(rng, (2, 3))
+    stream = Ending()
+    given = Interface(x, stream=stream.ptr)
+    given.keeps = stream
+    end = weakref.ref(stream)
+    y = ts.relu(given)
+    finish(stream.ptr)
+    del given, stream
+    np.testing.assert_array_equal(ts.add(y, y).numpy(), 2 * np.maximum(x, 0))
+    del y
+    gc.collect()
+    assert end() is None
+
+
+def test_a_copy_on_the_host_needs_no_stream(rng):
+    x = integers(rng, (2, 3))
+    s = _core.emulated_stream(blocking=False)
+    with ts.stream(s):
+        y = ts.relu(Interface(x))
+    _core.destroy_emulated_stream(s)
+    np.testing.assert_array_equal(y.numpy(), np.maximum(x, 0))
 
 
 class Named:
@@ -455,3 +558,32 @@ def test_values_that_decide_a_plan_are_the_hosts():
     np.testing.assert_array_equal(loaded(ts.to_device(x, "emulator"), s).numpy(), x.reshape(3, 2))
     with pytest.raises(TypeError, match="s, which decides sizes, as a NumPy array of int64, got DeviceArray"):
         loaded(ts.to_device(x, "emulator"), ts.to_device(s, "emulator"))
+
+
+# ----------------------------------------------------------------------------------------------------- broken devices
+
+
+@pytest.fixture
+def broken():
+    """The host's next wait fails, as after a kernel's fault, and all that follows. GPU 1 is the current one."""
+    _core.set_emulated_device(1)
+    _core.break_emulator()
+    yield
+    _core.repair_emulator()
+    _core.set_emulated_device(0)
+
+
+@pytest.mark.parametrize("on_device", [False, True], ids=["host", "device"])
+def test_every_run_on_a_broken_device_is_an_error(on_device, rng, request):
+    plan = ts.models.lenet5().compile(device="emulator")
+    x = integers(rng, (1, 1, 32, 32))
+    given = ts.to_device(x, "emulator") if on_device else x
+    run = (lambda: plan(given).numpy()) if on_device else (lambda: plan(given))
+    expected = run()
+    request.getfixturevalue("broken")
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match=r"CUDA: .*unspecified launch failure"):
+            run()
+        assert _core.emulated_device() == 1
+    _core.repair_emulator()
+    np.testing.assert_array_equal(run(), expected)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from . import _core
+from . import _core, in_flight
 from .device_array import DeviceArray, device_of, is_device_array, named_stream, taken
 from .runtime import current_device
-
-# Arrays of others that a run may still read, each with the mark of its end.
-_in_flight: deque[tuple[Any, list[Any]]] = deque()
 
 
 def check_array(op: str, name: str, value: Any, dtype: Any = np.float32) -> np.ndarray:
@@ -117,15 +113,14 @@ class DeviceCall:
     def run(
         self, program: _core.Program, inputs: Sequence[DeviceArray], outputs: Sequence[DeviceArray], _: int
     ) -> None:
-        while _in_flight and _in_flight[0][0].done():
-            _in_flight.popleft()
-        program.run_on_device([a.pointer for a in inputs], [a.pointer for a in outputs], self.stream)
-        for array in (*inputs, *outputs):
-            array._used(self.stream)
-        if self._others:
-            mark = _core.DeviceMemory(self.device, 0, self.stream)
-            mark.used(self.stream)
-            _in_flight.append((mark, self._others))
+        in_flight.let_go()
+        try:
+            program.run_on_device([a.pointer for a in inputs], [a.pointer for a in outputs], self.stream)
+        finally:  # after an error too: some of it may have been launched
+            for array in (*inputs, *outputs):
+                array._used(self.stream)
+            if self._others:
+                in_flight.keep(self._others, self.device, self.stream)
 
 
 def _check_out(op: str, name: str, writable: bool, shared: bool) -> None:

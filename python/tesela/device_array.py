@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core
+from . import _core, in_flight
 from .runtime import current_device
 
 LEGACY_STREAM = 1
@@ -26,7 +26,20 @@ _DLPACK_HOSTS = (1, 3, 11)  # CPU, and memory of the host that a GPU can read
 _DLPACK_CODES = {"i": 0, "u": 1, "f": 2, "b": 6}
 _DLPACK_KINDS = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
 
-_stream: ContextVar[int | None] = ContextVar("tesela_stream", default=None)
+
+class Stream(int):
+    """The address of a stream, with whatever keeps it alive."""
+
+    owner: Any = None
+
+    @classmethod
+    def of(cls, address: int, owner: Any) -> Stream:
+        stream = cls(address)
+        stream.owner = owner
+        return stream
+
+
+_stream: ContextVar[Stream | None] = ContextVar("tesela_stream", default=None)
 
 
 @contextlib.contextmanager
@@ -34,9 +47,10 @@ def stream(stream: Any) -> Iterator[None]:
     """Within this context, calls with arrays of a device run on this stream.
 
     An address as an integer (0 or 1: the legacy default stream, 2: the thread's), or a stream of CuPy (`.ptr`), PyTorch
-    (`.cuda_stream`), Numba (`.handle`) or whatever has `__cuda_stream__`.
+    (`.cuda_stream`), Numba (`.handle`) or whatever has `__cuda_stream__`. Results keep such an object alive; what an
+    address stands for must live as long as they do.
     """
-    token = _stream.set(_address(stream))
+    token = _stream.set(Stream.of(_address(stream), stream))
     try:
         yield
     finally:
@@ -115,8 +129,9 @@ class DeviceArray:
     def numpy(self) -> np.ndarray:
         """A copy on the host, once what computes the array is done."""
         array = np.empty(self.shape, self.dtype)
-        self._before(self._stream)
-        _core.download(self.device, array, self.pointer, self._stream)
+        self._before(LEGACY_STREAM)
+        _core.download(self.device, array, self.pointer, LEGACY_STREAM)
+        in_flight.let_go()
         return array
 
     def _used(self, stream: int) -> None:
@@ -139,7 +154,7 @@ class DeviceArray:
             "typestr": self.dtype.str,
             "data": (self.pointer, self._read_only),
             "strides": None,
-            "stream": self._stream,
+            "stream": int(self._stream),
         }
 
     def __dlpack_device__(self) -> tuple[int, int]:
@@ -222,7 +237,7 @@ def named_stream(values: Sequence[Any]) -> int:
             return value._stream
         interface = _interface(value) if is_device_array(value) else None
         if interface is not None and interface.get("stream") is not None:
-            return _address(interface["stream"])
+            return Stream.of(_address(interface["stream"]), value)  # the interface ends with its array
     return LEGACY_STREAM
 
 
