@@ -19,7 +19,9 @@ BEGIN, END = "<!-- accuracy -->\n", "<!-- /accuracy -->"
 
 # Layers that take each algorithm: (channels, size, outputs, kernel, attributes), an even share of positive values.
 LAYERS = {
-    "conv2d 1x1": (256, 14, 256, 1, {}),
+    "conv2d 1x1": (64, 14, 256, 1, {}),
+    "conv2d 1x1, 256 channels": (256, 14, 256, 1, {}),
+    "conv2d 1x1, 1024 channels": (1024, 14, 256, 1, {}),
     "conv2d 3x3, 64 channels": (64, 28, 64, 3, {"padding": 1}),
     "conv2d 3x3, 512 channels": (512, 28, 512, 3, {"padding": 1}),
     "conv2d 3x3 on small maps": (512, 7, 512, 3, {"padding": 1}),

@@ -33,6 +33,7 @@ transforms, which need fewer, can pass the ceiling.
 # Kernel file -> the algorithms that profile() shows for it, without the F(m, r) of Winograd's.
 KERNELS = {
     "conv2d_pointwise": ["pointwise"],
+    "conv2d_strassen": ["strassen"],
     "conv2d_direct": ["direct"],
     "conv2d_stem": ["stem"],
     "conv2d_winograd": ["winograd"],

@@ -286,6 +286,11 @@ CONV2D_EDGES = [
     conv2d("winograd", 64, (23, 29), 70, 3, stride=2, padding=1, n=2),
     conv2d("winograd", 70, (34, 41), 64, 3, stride=2, padding=((0, 1), (2, 0))),
     conv2d("winograd", 128, 29, 128, 3, stride=2, padding=1, groups=2),
+    # Worth Strassen's algorithm: tiles of several heights, lines cut in two, several images.
+    conv2d("strassen", 320, (4, 14), 128, 1),
+    conv2d("strassen", 416, (2, 61), 128, 1),
+    conv2d("strassen", 512, (4, 9), 192, 1, n=2),
+    conv2d("strassen", 256, (2, 66), 320, 1),
 ]
 
 CONV_TRANSPOSE2D_NETWORKS = [

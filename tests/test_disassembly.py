@@ -18,6 +18,8 @@ FLAGS = {
 LOOPS = {
     ("tile", "avx2"): 20,
     ("tile", "avx512"): 80,
+    ("conv2d_strassen", "avx2"): 6,
+    ("conv2d_strassen", "avx512"): 14,
     ("linear_bfloat16", "avx2"): 10,
     ("linear_bfloat16", "avx512"): 40,
     ("products_bfloat16", "avx512"): 40,

@@ -240,8 +240,9 @@ ALGORITHMS = {
 TRANSFORMS = [  # tested below
     *(f"winograd F({m},{r})" for m, r in ((2, 3), (4, 3), (3, 2), (4, 2), (2, 5), (3, 5))),
     "winograd F(3,3) stride 2",
+    "strassen",
 ]
-EXACT_TRANSFORMS = {"winograd F(2,3)", "winograd F(3,2)", "winograd F(3,3) stride 2"}  # by 0, 1, 1/2 and 1/4 only
+EXACT_TRANSFORMS = {"winograd F(2,3)", "winograd F(3,2)", "winograd F(3,3) stride 2", "strassen"}  # by 0, 1, 1/2, 1/4
 EPILOGUE_CASES = [
     *((algorithm, case) for algorithm, group in ALGORITHMS.items() for case in group),
     ("direct", cases.conv_transpose2d("epilogue", 20, 4, 21, 3, stride=2, padding=1)),
@@ -292,7 +293,7 @@ def test_every_candidate(case, isa, planned):
     candidates = planned(case.op, arrays, arguments, "default").candidates
     assert len(set(candidates)) == len(candidates) >= 1
     strict = planned(case.op, arrays, arguments).candidates
-    assert strict == [algorithm for algorithm in candidates if not re.match("winograd|joined", algorithm)]
+    assert strict == [algorithm for algorithm in candidates if not re.match("winograd|strassen|joined", algorithm)]
     for algorithm in candidates:
         plan = planned(case.op, arrays, arguments, "default", algorithm)
         assert algorithm in plan.algorithms or algorithm == "joined phases"
@@ -315,6 +316,7 @@ def test_unknown_algorithm(planned):
 # ------------------------------------------------------------------------------------------------------ Winograd
 
 WINOGRAD = [c for c in [*CONV2D, *CONV_TRANSPOSE2D] if c.name == "winograd"]
+STRASSEN = [c for c in CONV2D if c.name == "strassen"]
 TILED = [c for c in CONV2D if c.operands["weight"][2:] == (3, 3) and not {"stride", "dilation"} & c.arguments.keys()]
 
 
@@ -423,7 +425,7 @@ def test_winograd(case, epilogue, isa, planned):
         within(y, expected, after_activation(activation, sums, gamma(channels + 20) * magnitude))
 
 
-@pytest.mark.parametrize("case", WINOGRAD, ids=ids)
+@pytest.mark.parametrize("case", [*WINOGRAD, *STRASSEN], ids=ids)
 def test_default_accuracy_is_about_twice_the_error_of_direct_sums(case, isa, planned):
     arrays, expected, _ = real_problem(case, False, False, None)
     strict, default = (planned(case.op, arrays, case.arguments, a).run()[0] for a in ("strict", "default"))
@@ -455,6 +457,73 @@ def test_default_accuracy_of_transposed_convolution_is_exact_on_integers(case, i
         plan = planned(case.op, arrays, {**case.arguments, "activation": activation}, "default")
         if not set(TRANSFORMS).difference(EXACT_TRANSFORMS) & set(plan.algorithms):
             np.testing.assert_array_equal(*plan.run(), expected)
+
+
+# ------------------------------------------------------------------------------------------------------ Strassen
+
+
+def strassen_magnitude(x: np.ndarray, weight: np.ndarray, isa: str) -> np.ndarray:
+    """What the seven products add up, as csrc/cpu/kernels/conv2d_strassen.cpp has them, of absolute values."""
+    a, k = np.abs(x.astype(np.float64)), x.shape[1] // 2
+    panels = 32 if isa == "avx512" else 16  # outputs on either side
+    b = np.abs(weight.astype(np.float64)).reshape(-1, 2, panels, 2 * k)
+    (a11, a21), (a12, a22) = ((part[:, :, ::2], part[:, :, 1::2]) for part in (a[:, :k], a[:, k:]))
+    b11, b21, b12, b22 = b[:, 0, :, :k], b[:, 0, :, k:], b[:, 1, :, :k], b[:, 1, :, k:]
+
+    def product(rows, columns):
+        return np.einsum("nkhw,spk->nsphw", rows, columns, optimize=True)
+
+    s1, t1 = a21 + a22, b11 + b12
+    u = product(a11, b11) + product(s1 + a11, b22 + t1)
+    v = u + product(a11 + a21, b22 + b12)
+    w = product(s1, t1)
+    c11, c12 = product(a11, b11) + product(a12, b21), u + w + product(a12 + s1 + a11, b22)
+    c21, c22 = v + product(a22, b22 + t1 + b21), v + w
+    y = np.stack([np.stack([c11, c12], 2), np.stack([c21, c22], 2)], -2)  # n, s, side, p, h / 2, line, w
+    return y.reshape(len(x), len(weight), *x.shape[2:])
+
+
+@pytest.mark.parametrize("case", STRASSEN, ids=ids)
+@pytest.mark.parametrize("epilogue", range(len(EPILOGUES)))
+def test_strassen(case, epilogue, isa, planned):
+    bias, residual, activation = EPILOGUES[epilogue]
+    arrays, expected, _ = real_problem(case, bias, residual, activation)
+    plan = planned(case.op, arrays, {**case.arguments, "activation": activation}, "default")
+    assert "strassen" in plan.algorithms
+    magnitude = strassen_magnitude(arrays["x"], arrays["weight"], isa)
+    magnitude += np.abs(arrays["residual"]) if residual else 0
+    # The bias of the first panels goes into all sums, and the second panels' is made up for it.
+    magnitude += 3 * np.abs(arrays["bias"]).max() if bias else 0
+    (sums,) = compute(case, arrays)
+    # The longest way: four products of half the channels, three additions of pixels, one rounding of the weights.
+    bound = gamma(2 * arrays["x"].shape[1] + 12) * magnitude
+    within(*plan.run(), expected, after_activation(activation, sums, bound))
+
+
+@pytest.mark.parametrize("case", STRASSEN, ids=ids)
+def test_strassen_is_exact_on_integers(case, isa, planned):
+    for bias, residual, activation in EPILOGUES:
+        arrays, expected = integer_problem(case, bias, residual, activation)
+        attributes = {**case.arguments, "activation": activation}
+        np.testing.assert_array_equal(*planned(case.op, arrays, attributes, "default").run(), expected)
+        gated = {**arrays, "gate": np.random.default_rng(5).integers(-2, 3, (*expected.shape[:2], 1, 1), np.int8)}
+        gated["gate"] = gated["gate"].astype(np.float32)
+        plan = planned(case.op, gated, attributes, "default")
+        assert "strassen" in plan.algorithms
+        np.testing.assert_array_equal(*plan.run(), compute(case, gated, activation=activation)[0].astype(np.float32))
+
+
+@pytest.mark.parametrize("case", STRASSEN, ids=ids)
+def test_strassen_gives_the_same_bits_for_any_number_of_threads(case, isa, planned):
+    arrays, results = case.arrays(np.random.default_rng(3)), []
+    try:
+        for threads in (1, 2, 3, 8):
+            tesela.set_num_threads(threads)  # the work is cut for as many
+            results += planned(case.op, arrays, case.arguments, "default").run(threads)
+    finally:
+        tesela.set_num_threads(0)
+    for result in results[1:]:
+        np.testing.assert_array_equal(result, results[0])
 
 
 def test_few_channels_of_transposed_convolution_join_their_phases(planned):

@@ -90,19 +90,14 @@ static void to_pairs(const float* from, float* to, int64_t units) {
   }
 }
 
-namespace {
-
-// Whether x is read in place. Planes of a few pixels give a tile too few rows; packing joins those of several images.
 bool is_pointwise(const Conv2dShape& s) {
   return !s.transposed && s.KH == 1 && s.KW == 1 && s.SH == 1 && s.SW == 1 && s.PT + s.PB + s.PL + s.PR == 0 &&
          (s.N == 1 || s.OH * s.OW >= 2 * kernels().tile_rows);
 }
 
-const char* direct_algorithm(const Conv2dShape& s, bool bfloat16) {
+static const char* direct_algorithm(const Conv2dShape& s, bool bfloat16) {
   return bfloat16 ? "direct bfloat16" : is_pointwise(s) ? "pointwise" : "direct";
 }
-
-}  // namespace
 
 std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,
                                   bool bfloat16, bool has_gate) {
@@ -207,6 +202,9 @@ std::vector<Candidate> candidates_of(const Conv2dRequest& r, Accuracy accuracy, 
       continue;
     }
     if (is_grouped_by_vector(s)) all.push_back({grouped_algorithm(s), plan_grouped});
+    if (accuracy != Accuracy::strict && !bfloat16 && suits_strassen(s)) {
+      all.push_back({"strassen", [](const auto&... to) { return plan_strassen(to...); }});
+    }
     all.push_back(
         {direct_algorithm(s, bfloat16), [bfloat16](const auto&... to) { return plan_direct(to..., bfloat16); }});
   }
@@ -250,13 +248,18 @@ TensorId CpuBackend::gated_conv2d(Program& program, TensorId x, const Conv2dShap
   if (!is_pointwise(s) || is_grouped(s) || is_stem(s) || program.precision() != Precision::float32) {
     return Backend::gated_conv2d(program, x, s, weight, bias, gate, residual, activation);
   }
-  program.choose({direct_algorithm(s, false)});
+  std::vector<std::string> algorithms{direct_algorithm(s, false)};
+  if (program.accuracy() != Accuracy::strict && suits_strassen(s)) algorithms.insert(algorithms.begin(), "strassen");
+  const bool strassen = algorithms[program.choose(algorithms)] == "strassen";
   std::vector<TensorId> inputs{x};
   if (residual >= 0) inputs.push_back(residual);
   inputs.push_back(gate);
   for (TensorId& input : inputs) input = program.in_layout(input, Layout::blocked);
   const TensorSpec y = blocked_spec(s.y_dims());
-  auto plan = plan_direct({s, weight, bias, activation}, program.spec(inputs[0]), y, residual >= 0, false, true);
+  const Conv2dRequest request{s, weight, bias, activation};
+  const TensorSpec& from = program.spec(inputs[0]);
+  auto plan = strassen ? plan_strassen(request, from, y, residual >= 0, true)
+                       : plan_direct(request, from, y, residual >= 0, false, true);
   return append_conv2d(program, std::move(plan), inputs, s, y);
 }
 

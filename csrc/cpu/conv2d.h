@@ -43,6 +43,13 @@ struct Phase {
 };
 std::vector<Phase> phases_of(const Conv2dShape& s);
 
+// Whether x is read in place. Planes of a few pixels give a tile too few rows; packing joins those of several images.
+bool is_pointwise(const Conv2dShape& s);
+// Whether a 1x1 convolution is estimated to be faster by Strassen's algorithm than by direct sums.
+bool suits_strassen(const Conv2dShape& s);
+std::unique_ptr<Plan> plan_strassen(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,
+                                    bool has_gate = false);
+
 // Any taps, groups and strides; 1x1 kernels of stride 1 read x in place.
 // A gate, which is an input after the residual, asks for the latter.
 std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,

@@ -254,7 +254,9 @@ struct Kernels {
   const char* isa;
   int lanes;                            // floats of a vector
   int tile_rows;                        // most rows of a register tile
+  int tile_panels;                      // and how many panels it has then
   ContractionKernel* conv2d_pointwise;  // 1x1, stride 1, no padding: x is read in place
+  ContractionKernel* conv2d_strassen;   // likewise, from 7 products of halves instead of 8
   ContractionKernel* conv2d_direct;     // any taps; rows of x are packed slice by slice
   ContractionKernel* conv2d_stem;       // few input channels, x plain or blocked
   WinogradKernel *conv2d_winograd_2_3, *conv2d_winograd_3_2, *conv2d_winograd_4_2, *conv2d_winograd_4_3;  // F(m, r)

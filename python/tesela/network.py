@@ -163,9 +163,10 @@ class Network:
         weight_storage  "bfloat16" keeps the weights of fully connected layers in half the bytes, and multiplies them in
                    float32: these layers are as fast as their weights arrive. Each is off by 2^-9 of itself at most
         accuracy   "strict" sums every convolution directly, products of float32 only (precision "float32"); "default"
-                   allows algorithms with about twice that rounding error (the forms of Winograd's in docs/accuracy.md)
-                   and lets a NaN or an infinity spread beyond its receptive field: over a Winograd tile, or over the
-                   phases of a transposed convolution with few channels
+                   allows algorithms with about twice that rounding error (Strassen's and the forms of Winograd's in
+                   docs/accuracy.md) and lets a NaN or an infinity spread beyond its receptive field: over a Winograd
+                   tile, over the two lines of the image that Strassen's algorithm takes together, or over the phases of
+                   a transposed convolution with few channels
         image_size (H, W) of all inputs that are batches of images, other than the network's own, where it takes any
         outputs    names of layers to return instead of the network's outputs
         tune       True measures the algorithms between which layers have a choice, once, and takes the fastest; False

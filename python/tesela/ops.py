@@ -114,7 +114,7 @@ def conv2d(
 
     Returns (N, OC, OH, OW), OH = (H + top + bottom - dilation * (KH - 1) - 1) // stride + 1:
     activation(gate * (conv(x) + bias) + residual). As torch.nn.functional.conv2d and ONNX Conv. Sums are direct;
-    networks may use Winograd's algorithm instead (Network.compile).
+    networks may use Winograd's algorithm or Strassen's instead (Network.compile).
     """
     return _run(
         "conv2d", {"x": x, "residual": residual, "gate": gate}, {"weight": weight, "bias": bias},

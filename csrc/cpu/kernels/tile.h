@@ -88,6 +88,11 @@ void finish_slowly(const ContractionArgs& args, const Tile& t, const TileRow& ro
   for (int i = 0; i < count; ++i) y[i] = sums[i];
 }
 
+// Whether y has no room for the lanes of a blocked tensor.
+TESELA_INLINE bool has_partial_panel(const ContractionArgs& args, const Tile& t) {
+  return args.plain_output && t.lanes_in_last < 16;
+}
+
 // Asks for the tile's part of a tensor in L1, while there are products to compute.
 template <int MR, int NP>
 TESELA_INLINE void prefetch(const float* first_panel, const Tile& t, int64_t TileRow::* place) {
@@ -98,40 +103,26 @@ TESELA_INLINE void prefetch(const float* first_panel, const Tile& t, int64_t Til
   }
 }
 
-template <int MR, int NP, class Form>
-void run_tile(const ContractionArgs& args, const Tile& t) {
+// Every row's sums begin as the bias (panels, 16), or as zero.
+template <int MR, int NP>
+TESELA_INLINE void start_sums(vfloat (&acc)[MR][NP * block_vectors], const float* bias) {
   constexpr int vectors = NP * block_vectors;
-  vfloat acc[MR][vectors];
-  if (t.last && t.residual) prefetch<MR, NP>(t.residual, t, &TileRow::residual);
-  if (t.first && !args.plain_output) prefetch<MR, NP>(t.y, t, &TileRow::y);
-  const bool partial = args.plain_output && t.lanes_in_last < 16;  // y has no room for the lanes of a blocked tensor
-  if (t.first) {
-    vfloat start[vectors];
-    if (t.bias) {
-      load_panels<NP>(start, t.bias, 16);
-    } else {
-      TESELA_UNROLL(16)
-      for (int v = 0; v < vectors; ++v) start[v] = zero();
-    }
-    TESELA_UNROLL(16)
-    for (int r = 0; r < MR; ++r) {
-      TESELA_UNROLL(16)
-      for (int v = 0; v < vectors; ++v) acc[r][v] = start[v];
-    }
-  } else if (!partial) {
-    TESELA_UNROLL(16)
-    for (int r = 0; r < MR; ++r) load_panels<NP>(acc[r], t.y + t.rows[r].y, t.y_panel_stride);
+  vfloat start[vectors];
+  if (bias) {
+    load_panels<NP>(start, bias, 16);
   } else {
-    for (int r = 0; r < MR; ++r) {
-      float sums[NP * 16] = {};
-      for (int p = 0; p < NP; ++p) {
-        const int count = p == NP - 1 ? t.lanes_in_last : 16;
-        for (int i = 0; i < count; ++i) sums[p * 16 + i] = t.y[t.rows[r].y + p * t.y_panel_stride + i];
-      }
-      load_panels<NP>(acc[r], sums, 16);
-    }
+    TESELA_UNROLL(16)
+    for (int v = 0; v < vectors; ++v) start[v] = zero();
   }
+  TESELA_UNROLL(16)
+  for (int r = 0; r < MR; ++r) {
+    TESELA_UNROLL(16)
+    for (int v = 0; v < vectors; ++v) acc[r][v] = start[v];
+  }
+}
 
+template <int MR, int NP, class Form>
+TESELA_INLINE void sum_products(vfloat (&acc)[MR][NP * block_vectors], const Tile& t) {
   const float* w = t.w;
   if constexpr (Form::gathered) {
     TESELA_UNROLL(2)
@@ -167,7 +158,13 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
     }
     for (int64_t k = 0; k < t.k % 16; ++k) multiply_add<Form, 0, MR, NP, 16>(acc, a + k, w + k * 16, t.w_panel_stride);
   }
+}
 
+// Epilogue and store.
+template <int MR, int NP>
+TESELA_INLINE void finish(vfloat (&acc)[MR][NP * block_vectors], const ContractionArgs& args, const Tile& t) {
+  constexpr int vectors = NP * block_vectors;
+  const bool partial = has_partial_panel(args, t);
   if (t.last && t.gate) {
     vfloat gate[vectors];
     load_panels<NP>(gate, t.gate, 16);
@@ -182,7 +179,7 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
       kind == Activation::none || kind == Activation::relu || (kind == Activation::relu6 && !t.residual);
   if (!partial && (!t.last || (simple && args.scale == 1.0f && args.residual_scale == 1.0f))) {
     // Rows are finished one by one, so that the first are stored while the last are still summed; branches outside.
-    const auto finish = [&]<bool residual, bool relu, bool six>() {
+    const auto store_rows = [&]<bool residual, bool relu, bool six>() {
       TESELA_UNROLL(16)
       for (int r = 0; r < MR; ++r) {
         float* y = t.y + t.rows[r].y;
@@ -207,11 +204,12 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
       }
     }
     if (t.last && t.residual) {
-      relu ? finish.template operator()<true, true, false>() : finish.template operator()<true, false, false>();
+      relu ? store_rows.template operator()<true, true, false>() : store_rows.template operator()<true, false, false>();
     } else if (t.last && kind == Activation::relu6) {
-      finish.template operator()<false, true, true>();
+      store_rows.template operator()<false, true, true>();
     } else {
-      relu ? finish.template operator()<false, true, false>() : finish.template operator()<false, false, false>();
+      relu ? store_rows.template operator()<false, true, false>()
+           : store_rows.template operator()<false, false, false>();
     }
   } else {
     for (int r = 0; r < MR; ++r) {
@@ -222,6 +220,33 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
       }
     }
   }
+}
+
+template <int MR, int NP, class Form>
+void run_tile(const ContractionArgs& args, const Tile& t) {
+  constexpr int vectors = NP * block_vectors;
+  vfloat acc[MR][vectors];
+  if (t.last && t.residual) prefetch<MR, NP>(t.residual, t, &TileRow::residual);
+  if (t.first && !args.plain_output) prefetch<MR, NP>(t.y, t, &TileRow::y);
+  const bool partial = has_partial_panel(args, t);
+  if (t.first) {
+    start_sums<MR, NP>(acc, t.bias);
+  } else if (!partial) {
+    TESELA_UNROLL(16)
+    for (int r = 0; r < MR; ++r) load_panels<NP>(acc[r], t.y + t.rows[r].y, t.y_panel_stride);
+  } else {
+    for (int r = 0; r < MR; ++r) {
+      float sums[NP * 16] = {};
+      for (int p = 0; p < NP; ++p) {
+        const int count = p == NP - 1 ? t.lanes_in_last : 16;
+        for (int i = 0; i < count; ++i) sums[p * 16 + i] = t.y[t.rows[r].y + p * t.y_panel_stride + i];
+      }
+      load_panels<NP>(acc[r], sums, 16);
+    }
+  }
+
+  sum_products<MR, NP, Form>(acc, t);
+  finish<MR, NP>(acc, args, t);
 }
 
 template <int MR, int NP, class Form>
