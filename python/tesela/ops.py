@@ -1,10 +1,11 @@
 """The functional operators: NumPy arrays in, a new NumPy array out; or arrays of a GPU in, a `DeviceArray` out.
 
-Names and meanings are those of torch.nn.functional unless a docstring says otherwise. Arrays are float32 and
-C-contiguous, activations (N, C, H, W), convolution weights (OC, C / groups, KH, KW); nothing is cast or copied in
-silence. Each call plans a program of one step and runs it: the same path to the same kernels as a compiled network,
-which should be preferred where the same shapes come again, because it plans and packs weights only once (for arrays of
-a GPU, packing brings weights to the host and back).
+Names and meanings are those of torch.nn.functional unless a docstring says otherwise; options after the tensors are
+given by keyword, and interpolate is called upsample. Arrays are float32 (indices int64) and C-contiguous, activations
+(N, C, H, W), convolution weights (OC, C / groups, KH, KW); nothing is cast or copied in silence. Each call plans a
+program of one step and runs it: the same path to the same kernels as a compiled network, which should be preferred
+where the same shapes come again, because it plans and packs weights only once (for arrays of a GPU, packing brings
+weights to the host and back).
 
 Common arguments: `stride`, `dilation` and `kernel_size` take an int or (h, w); `padding` an int, (h, w) or
 ((top, bottom), (left, right)); `activation` None, a name ("relu", "relu6", "leaky_relu", "elu", "sigmoid", "tanh",
@@ -236,7 +237,12 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Array:
-    """Mean of each window. x (N, C, H, W); stride defaults to kernel_size. As torch.nn.functional.avg_pool2d."""
+    """Mean of each window. x (N, C, H, W); stride defaults to kernel_size.
+
+    Zeros of the padding are counted with count_include_pad; divisor_override divides in place of the count.
+    Returns (N, C, OH, OW), OH = (H + top + bottom - KH) // stride + 1, with ceil_mode rounded up unless the last window
+    would begin in the padding. As torch.nn.functional.avg_pool2d and ONNX AveragePool.
+    """
     return _run(
         "avg_pool2d", {"x": x}, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
         count_include_pad=count_include_pad, divisor_override=divisor_override,
@@ -277,7 +283,8 @@ def global_max_pool2d(x: Array) -> Array:
 def adaptive_avg_pool2d(x: Array, output_size: int | Sequence[int | None]) -> Array:
     """Means over output_size bins that cover the plane; None keeps a size.
 
-    As torch.nn.functional.adaptive_avg_pool2d.
+    x (N, C, H, W); returns (N, C, OH, OW), (OH, OW) being output_size. Bin i covers rows floor(i * H / OH) to
+    ceil((i + 1) * H / OH). As torch.nn.functional.adaptive_avg_pool2d.
     """
     return _run("adaptive_avg_pool2d", {"x": x}, output_size=output_size)[0]
 
@@ -297,7 +304,7 @@ def batch_norm(
 ) -> Array:
     """(x - mean) / sqrt(var + eps) * weight + bias with given statistics, channels along axis 1.
 
-    x (N, C, ...), the others (C,). As torch.nn.functional.batch_norm with training=False.
+    x (N, C, ...), the others (C,); returns x's shape. As torch.nn.functional.batch_norm with training=False.
     """
     parameters = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
     return _run("batch_norm", {"x": x}, parameters, eps=eps, activation=activation)[0]
@@ -306,18 +313,25 @@ def batch_norm(
 def local_response_norm(x: Array, size: int, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Array:
     """x / (k + alpha / size * sum of squares over `size` neighbouring channels) ** beta.
 
-    x (N, C, H, W). As torch.nn.functional.local_response_norm; Krizhevsky et al. 2012 do not divide alpha by size.
+    x (N, C, H, W); returns its shape. As torch.nn.functional.local_response_norm; Krizhevsky et al. 2012 do not divide
+    alpha by size.
     """
     return _run("local_response_norm", {"x": x}, size=size, alpha=alpha, beta=beta, k=k)[0]
 
 
 def softmax(x: Array, dim: int = -1) -> Array:
-    """exp(x) / sum of exp(x) along `dim`, the maximum subtracted first. As torch.nn.functional.softmax."""
+    """exp(x) / sum of exp(x) along `dim`, the maximum subtracted first.
+
+    x of any rank; returns its shape. As torch.nn.functional.softmax.
+    """
     return _run("softmax", {"x": x}, dim=dim)[0]
 
 
 def log_softmax(x: Array, dim: int = -1) -> Array:
-    """log(softmax(x)) along `dim` without the loss of precision. As torch.nn.functional.log_softmax."""
+    """log(softmax(x)) along `dim` without the loss of precision.
+
+    x of any rank; returns its shape. As torch.nn.functional.log_softmax.
+    """
     return _run("log_softmax", {"x": x}, dim=dim)[0]
 
 
@@ -325,62 +339,80 @@ def log_softmax(x: Array, dim: int = -1) -> Array:
 
 
 def relu(x: Array) -> Array:
-    """max(x, 0)."""
+    """max(x, 0). x of any shape, which is the result's. As torch.nn.functional.relu."""
     return _run("relu", {"x": x})[0]
 
 
 def relu6(x: Array) -> Array:
-    """min(max(x, 0), 6)."""
+    """min(max(x, 0), 6). x of any shape, which is the result's. As torch.nn.functional.relu6."""
     return _run("relu6", {"x": x})[0]
 
 
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
-    """x where positive, negative_slope * x elsewhere."""
+    """x where positive, negative_slope * x elsewhere.
+
+    x of any shape, which is the result's. As torch.nn.functional.leaky_relu.
+    """
     return _run("leaky_relu", {"x": x}, negative_slope=negative_slope)[0]
 
 
 def prelu(x: Array, weight: Array) -> Array:
-    """x where positive, weight * x elsewhere; weight holds one value, or one for each channel (axis 1)."""
+    """x where positive, weight * x elsewhere; weight holds one value, or one for each channel (axis 1).
+
+    x of any shape, which is the result's; weight (), (1,) or (C,). As torch.nn.functional.prelu.
+    """
     return _run("prelu", {"x": x}, {"weight": weight})[0]
 
 
 def elu(x: Array, alpha: float = 1.0) -> Array:
-    """x where positive, alpha * (exp(x) - 1) elsewhere."""
+    """x where positive, alpha * (exp(x) - 1) elsewhere.
+
+    x of any shape, which is the result's. As torch.nn.functional.elu.
+    """
     return _run("elu", {"x": x}, alpha=alpha)[0]
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)). x of any shape, which is the result's. As torch.sigmoid."""
     return _run("sigmoid", {"x": x})[0]
 
 
 def tanh(x: Array) -> Array:
-    """Hyperbolic tangent."""
+    """Hyperbolic tangent. x of any shape, which is the result's. As torch.tanh."""
     return _run("tanh", {"x": x})[0]
 
 
 def hardswish(x: Array) -> Array:
-    """x * min(max(x + 3, 0), 6) / 6."""
+    """x * min(max(x + 3, 0), 6) / 6. x of any shape, which is the result's. As torch.nn.functional.hardswish."""
     return _run("hardswish", {"x": x})[0]
 
 
 def silu(x: Array) -> Array:
-    """x * sigmoid(x)."""
+    """x * sigmoid(x). x of any shape, which is the result's. As torch.nn.functional.silu."""
     return _run("silu", {"x": x})[0]
 
 
 def gelu(x: Array, approximate: str = "none") -> Array:
-    """x * Phi(x), Phi the normal distribution function; approximate="tanh" for the formula with tanh."""
+    """x * Phi(x), Phi the normal distribution function; approximate="tanh" for the formula with tanh.
+
+    x of any shape, which is the result's. As torch.nn.functional.gelu.
+    """
     return _run("gelu", {"x": x}, approximate=approximate)[0]
 
 
 def add(x: Array, y: Array, *, activation: Activation = None) -> Array:
-    """activation(x + y) with NumPy's broadcasting."""
+    """activation(x + y) with NumPy's broadcasting.
+
+    x and y of any shapes that broadcast, to the result's. As torch.add and ONNX Add.
+    """
     return _run("add", {"x": x, "y": y}, activation=activation)[0]
 
 
 def mul(x: Array, y: Array, *, activation: Activation = None) -> Array:
-    """activation(x * y) with NumPy's broadcasting."""
+    """activation(x * y) with NumPy's broadcasting.
+
+    x and y of any shapes that broadcast, to the result's. As torch.mul and ONNX Mul.
+    """
     return _run("mul", {"x": x, "y": y}, activation=activation)[0]
 
 
@@ -388,7 +420,7 @@ def mul(x: Array, y: Array, *, activation: Activation = None) -> Array:
 
 
 def concat(tensors: Sequence[Array], dim: int = 1) -> Array:
-    """The tensors side by side along `dim`; all other sizes must agree. As torch.cat."""
+    """The tensors side by side along `dim`, whose sizes add up; all others must agree. As torch.cat, where dim is 0."""
     if not isinstance(tensors, Sequence) or isinstance(tensors, str):
         raise TypeError(f"concat: expected tensors as a sequence of arrays, got {type(tensors).__name__}")
     return _run("concat", {"tensors": list(tensors)}, dim=dim)[0]
@@ -397,7 +429,8 @@ def concat(tensors: Sequence[Array], dim: int = 1) -> Array:
 def pad(x: Array, padding: Padding, *, mode: str = "constant", value: float = 0.0) -> Array:
     """Pads the planes of x (N, C, H, W) with `value`, or by "reflect", "replicate" or "circular" continuation.
 
-    As torch.nn.functional.pad, with padding written as everywhere in this package.
+    Returns (N, C, H + top + bottom, W + left + right). As torch.nn.functional.pad, with padding written as everywhere
+    in this package.
     """
     return _run("pad", {"x": x}, padding=padding, mode=mode, value=value)[0]
 
@@ -410,7 +443,10 @@ def upsample(
     mode: str = "nearest",
     align_corners: bool = False,
 ) -> Array:
-    """Resizes the planes of x (N, C, H, W), "nearest" or "bilinear". As torch.nn.functional.interpolate."""
+    """Resizes the planes of x (N, C, H, W), "nearest" or "bilinear", to `size` or by `scale_factor`.
+
+    Returns (N, C, *size), or (N, C, floor(H * factor), floor(W * factor)). As torch.nn.functional.interpolate.
+    """
     return _run("upsample", {"x": x}, size=size, scale_factor=scale_factor, mode=mode, align_corners=align_corners)[0]
 
 
@@ -420,7 +456,7 @@ def pixel_shuffle(x: Array, upscale_factor: int) -> Array:
 
 
 def flatten(x: Array, start_dim: int = 1, end_dim: int = -1) -> Array:
-    """Joins dimensions start_dim to end_dim into one. As torch.flatten, but always a new array."""
+    """Joins dimensions start_dim to end_dim into one. As torch.flatten, but always a new array and the first kept."""
     return _run("flatten", {"x": x}, start_dim=start_dim, end_dim=end_dim)[0]
 
 
