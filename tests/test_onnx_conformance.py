@@ -59,14 +59,11 @@ globals().update(SUITE.test_cases)
 
 
 def test_the_list_names_cases_of_the_suite():
-    if onnx.__version__ >= "1.23":
-        assert not PASSING - set(NAMES)
+    assert not PASSING - set(NAMES)
     assert len(PASSING) >= 1100
 
 
 def test_the_table_of_the_documentation_is_up_to_date():
-    if onnx.__version__ < "1.23":
-        pytest.skip("the table was written with another version of onnx")
     import onnx_support
 
     assert onnx_support.written(onnx_support.DOCUMENT.read_text()) == onnx_support.DOCUMENT.read_text()
