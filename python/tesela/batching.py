@@ -13,14 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from .graph import Graph, Node
-from .operators import Dims
+from .operators import TABLE, Dims
 
-# Each image of the result is computed from the same image of the operands, as it would be alone.
-_PER_IMAGE = frozenset(
-    "conv2d conv_transpose2d linear batch_norm local_response_norm relu relu6 leaky_relu elu sigmoid tanh hardswish "
-    "silu gelu prelu add mul pad upsample pixel_shuffle dropout max_pool2d avg_pool2d adaptive_avg_pool2d "
-    "global_avg_pool2d global_max_pool2d max_unpool2d concat flatten softmax log_softmax".split()
-)
 _CACHED = 1 << 20  # bytes of activations that stay in a cache even for the whole batch
 _WINOGRAD = 4  # F(4, 3) has 36 weights where a 3x3 kernel has 9
 
@@ -41,7 +35,7 @@ def images_apart(graph: Graph, parameters: Mapping[str, np.ndarray], sizes: Mapp
 def _is_per_image(node: Node, parameters: Mapping[str, np.ndarray], sizes: Mapping[str, Dims], batch: int) -> bool:
     values = [*node.values(), *node.outputs]
     return (
-        node.op in _PER_IMAGE
+        TABLE[node.op].per_image
         and all(len(sizes[value]) >= 2 and sizes[value][0] == batch for value in values)
         # An axis counted from the end, or the first one, may be that of the images.
         and all(node.attributes.get(axis, 1) > 0 for axis in ("dim", "start_dim"))

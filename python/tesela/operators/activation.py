@@ -13,6 +13,7 @@ class Activation(Operator):
     """x -> f(x), one class per entry of ACTIVATIONS; `keyword` is the name of its parameter."""
 
     keyword: ClassVar[str | None] = None
+    per_image = True
 
     def attributes(self, **keywords):
         unknown = set(keywords) - {self.keyword}
@@ -78,6 +79,7 @@ class GELU(Activation, name="gelu"):
 
 class PReLU(Operator, name="prelu"):
     parameters = ("weight",)
+    per_image = True
 
     def dims(self, a, x, weight):
         if weight not in ((), (1,)) and (len(x) < 2 or weight != (x[1],)):

@@ -14,6 +14,7 @@ class Add(Operator, name="add"):
     alike = ("x", "y")
     takes_empty = True
     fuses_activation = True
+    per_image = True
 
     def attributes(self, *, activation=None):
         return {"activation": arguments.activation(self.name, activation)}

@@ -11,6 +11,7 @@ class Conv2d(Operator, name="conv2d"):
     tensors = ("x", "residual", "gate")
     parameters = ("weight", "bias")
     fuses_activation = True
+    per_image = True
 
     def attributes(self, *, stride=1, padding=0, dilation=1, groups=1, activation=None):
         return {
@@ -52,6 +53,7 @@ class ConvTranspose2d(Operator, name="conv_transpose2d"):
     parameters = ("weight", "bias")
     tensors = ("x", "residual")
     fuses_activation = True
+    per_image = True
 
     def attributes(self, *, stride=1, padding=0, output_padding=0, dilation=1, groups=1, activation=None):
         op = "conv_transpose2d"

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _core, arguments
 from ..arguments import flat, number, pair
+from .array import padded_places
 from .table import ANY, Operator, expect_rank
 
 
@@ -17,6 +18,7 @@ class Concat(Operator, name="concat"):
     takes: ClassVar = {"tensors": ANY}
     alike = ("tensors",)
     takes_empty = True
+    per_image = True
 
     def attributes(self, *, dim=1):
         return {"dim": arguments.integer("concat", "dim", dim)}
@@ -33,6 +35,8 @@ class Concat(Operator, name="concat"):
 
 
 class Pad(Operator, name="pad"):
+    per_image = True
+
     def attributes(self, *, padding, mode="constant", value=0.0):
         if not isinstance(mode, str):
             raise TypeError(f"pad: expected mode as a string, got {mode!r}")
@@ -42,26 +46,15 @@ class Pad(Operator, name="pad"):
         return [tuple(_core.pad2d_dims(x, flat(a["padding"]), a["mode"]))]
 
     def lower(self, program, a, x):
-        axes = [_padded_index(extent, *a["padding"][i], a["mode"]) for i, extent in enumerate(program.dims(x)[2:])]
-        return [program.resample2d(x, axes[0], [], axes[1], [], [], [], a["value"])]
-
-
-def _padded_index(extent: int, before: int, after: int, mode: str) -> list[int]:
-    """The input coordinate that each output coordinate copies; -1 where the constant stands."""
-    at = np.arange(-before, extent + after)
-    if mode == "constant":
-        at = np.where((at < 0) | (at >= extent), -1, at)
-    elif mode == "replicate":
-        at = np.clip(at, 0, extent - 1)
-    elif mode == "circular":
-        at = at % extent
-    else:
-        at = np.abs(at)
-        at = np.where(at >= extent, 2 * (extent - 1) - at, at)
-    return at.tolist()
+        mode = {"replicate": "edge", "circular": "wrap"}.get(a["mode"], a["mode"])  # NumPy's names
+        extents = program.dims(x)[2:]
+        h, w = (padded_places(n, *sides, mode).tolist() for n, sides in zip(extents, a["padding"], strict=True))
+        return [program.resample2d(x, h, [], w, [], [], [], a["value"])]
 
 
 class Upsample(Operator, name="upsample"):
+    per_image = True
+
     def attributes(self, *, size=None, scale_factor=None, mode="nearest", align_corners=False):
         if (size is None) == (scale_factor is None):
             raise ValueError("upsample: expected either size or scale_factor")
@@ -118,6 +111,8 @@ def _sampled_index(
 
 
 class PixelShuffle(Operator, name="pixel_shuffle"):
+    per_image = True
+
     def attributes(self, *, upscale_factor):
         return {"upscale_factor": arguments.integer("pixel_shuffle", "upscale_factor", upscale_factor)}
 
@@ -129,6 +124,8 @@ class PixelShuffle(Operator, name="pixel_shuffle"):
 
 
 class Flatten(Operator, name="flatten"):
+    per_image = True
+
     def attributes(self, *, start_dim=1, end_dim=-1):
         integer = arguments.integer
         return {
@@ -145,6 +142,8 @@ class Flatten(Operator, name="flatten"):
 
 
 class Dropout(Operator, name="dropout"):
+    per_image = True
+
     def attributes(self, *, p=0.5):
         p = number("dropout", "p", p)
         if not 0.0 <= p <= 1.0:

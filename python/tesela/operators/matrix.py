@@ -12,6 +12,7 @@ from .table import Operator, activation_arguments, expect_dims
 class Linear(Operator, name="linear"):
     parameters = ("weight", "bias")
     fuses_activation = True
+    per_image = True
 
     def attributes(self, *, activation=None):
         return {"activation": arguments.activation("linear", activation)}

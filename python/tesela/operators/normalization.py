@@ -12,6 +12,7 @@ from .table import Operator, activation_arguments, expect_dims, expect_rank
 class BatchNorm(Operator, name="batch_norm"):
     parameters = ("running_mean", "running_var", "weight", "bias")
     fuses_activation = True
+    per_image = True
 
     def attributes(self, *, eps=1e-5, activation=None):
         return {"eps": number("batch_norm", "eps", eps), "activation": arguments.activation("batch_norm", activation)}
@@ -41,6 +42,8 @@ class BatchNorm(Operator, name="batch_norm"):
 
 
 class LocalResponseNorm(Operator, name="local_response_norm"):
+    per_image = True
+
     def attributes(self, *, size, alpha=1e-4, beta=0.75, k=1.0):
         op = "local_response_norm"
         size = arguments.integer(op, "size", size)
@@ -64,6 +67,7 @@ class LocalResponseNorm(Operator, name="local_response_norm"):
 
 class Softmax(Operator, name="softmax"):
     log = False
+    per_image = True
 
     def attributes(self, *, dim=-1):
         return {"dim": arguments.integer(self.name, "dim", dim)}

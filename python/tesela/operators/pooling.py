@@ -13,6 +13,8 @@ from .table import TABLE, Operator, expect_dims, expect_rank
 
 
 class MaxPool2d(Operator, name="max_pool2d"):
+    per_image = True
+
     def attributes(self, *, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
         kernel = pair("max_pool2d", "kernel_size", kernel_size)
         return {
@@ -40,6 +42,8 @@ class MaxPool2d(Operator, name="max_pool2d"):
 
 
 class AvgPool2d(Operator, name="avg_pool2d"):
+    per_image = True
+
     def attributes(
         self, *, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None
     ):
@@ -84,6 +88,8 @@ class AvgPool2d(Operator, name="avg_pool2d"):
 
 
 class AdaptiveAvgPool2d(Operator, name="adaptive_avg_pool2d"):
+    per_image = True
+
     def attributes(self, *, output_size):
         sizes = output_size if isinstance(output_size, Sequence) else (output_size, output_size)
         if len(sizes) != 2:
@@ -109,6 +115,8 @@ class AdaptiveAvgPool2d(Operator, name="adaptive_avg_pool2d"):
 
 
 class GlobalAvgPool2d(Operator, name="global_avg_pool2d"):
+    per_image = True
+
     def dims(self, a, x):
         expect_rank(self.name, x, 4, "(N, C, H, W)")
         return [tuple(_core.adaptive_pool2d_dims(x, (1, 1)))]
@@ -118,6 +126,8 @@ class GlobalAvgPool2d(Operator, name="global_avg_pool2d"):
 
 
 class GlobalMaxPool2d(Operator, name="global_max_pool2d"):
+    per_image = True
+
     def dims(self, a, x):
         expect_rank(self.name, x, 4, "(N, C, H, W)")
         return [tuple(_core.adaptive_pool2d_dims(x, (1, 1)))]
@@ -129,6 +139,7 @@ class GlobalMaxPool2d(Operator, name="global_max_pool2d"):
 class MaxUnpool2d(Operator, name="max_unpool2d"):
     tensors = ("x", "indices")
     takes: ClassVar = {"indices": ("int64",)}
+    per_image = True
 
     def attributes(self, *, kernel_size, stride=None, padding=0, output_size=None):
         kernel = pair("max_unpool2d", "kernel_size", kernel_size)

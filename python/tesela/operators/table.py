@@ -25,6 +25,7 @@ class Operator:
     takes: ClassVar[dict[str, tuple[str, ...]]] = {}  # operand -> dtypes; float32 where it is not named
     alike: ClassVar[tuple[str, ...]] = ()  # operands that must agree in dtype
     takes_empty: ClassVar[bool] = False  # whether operands may have no elements
+    per_image: ClassVar[bool] = False  # whether each image of the result is what that image of the operands alone gives
     required: ClassVar[tuple[str, ...]] = ()  # operands without which dims() cannot do
 
     def __init_subclass__(cls, name: str | None = None, **kwargs: Any):
