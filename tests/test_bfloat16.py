@@ -19,11 +19,13 @@ CONVOLUTIONS = [
     cases.conv_transpose2d("bfloat16", 40, (4, 5), 33, 4, stride=2, padding=1, n=2),
 ]
 LINEAR = [cases.linear("bfloat16", m, k, n) for m, k, n in ((1, 7, 3), (1, 300, 70), (5, 1100, 33), (30, 65, 100))]
+PRODUCTS = {"precision": "bfloat16", "accuracy": "default"}
 WAYS = [
     *(pytest.param(case, {"weight_storage": "bfloat16"}, id=f"weights-{case.id}") for case in LINEAR),
     *(
-        pytest.param(case, {"precision": "bfloat16"}, id=f"products-{case.id}", marks=needs_products)
-        for case in [*LINEAR, *CONVOLUTIONS]
+        pytest.param(case, PRODUCTS | algorithm, id=f"products-{case.id}", marks=needs_products)
+        for listed, algorithm in ((LINEAR, {}), (CONVOLUTIONS, {"algorithm": "direct bfloat16"}))
+        for case in listed
     ),
 ]
 

@@ -8,6 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
+import tesela
 from PIL import Image
 from tesela import image
 
@@ -307,10 +308,11 @@ def test_refusals_are_sentences(call, error, words):
 def test_without_pillow(monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     monkeypatch.delitem(sys.modules, "tesela.image")
-    image = importlib.import_module("tesela.image")
-    assert image.IMAGENET.crop == 224
+    monkeypatch.setattr(tesela, "image", image)  # to be put back: the import binds another
+    without = importlib.import_module("tesela.image")
+    assert without.IMAGENET.crop == 224
     with pytest.raises(ImportError, match=r"pip install 'tesela\[image\]'"):
-        image.IMAGENET(np.zeros((300, 300), np.uint8))
+        without.IMAGENET(np.zeros((300, 300), np.uint8))
 
 
 # -------------------------------------------------------------------------------------------------------------- saving
