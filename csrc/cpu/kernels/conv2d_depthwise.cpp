@@ -11,8 +11,7 @@
 // loaded, and permuted, once for the up to three outputs that it takes part in; three weights stay in registers. Other
 // depthwise kernels load an input for every product. A task is a few output rows of one panel of 16 channels.
 //
-// Measured: 4 layers at 12 to 20 % of the ceiling, median 16 %;
-// AMD EPYC, avx2, 2 threads, 2026-11-23; docs/performance.md.
+// Measured: no record yet; docs/performance.md.
 
 #include "grouped_rows.h"
 
