@@ -8,8 +8,8 @@
 // panels, so with 64 channels or more it is small beside them. Groups are whole blocks of channels (others:
 // conv2d_grouped).
 //
-// Measured: 22 layers at 0 to 95 % of the ceiling, median 71 %;
-// AMD EPYC, avx2, 2 threads, 2026-11-23; docs/performance.md.
+// Measured: 6 layers at 3 to 84 % of the ceiling, median 69 %;
+// AMD EPYC, avx512, 2 threads, 2026-11-25; docs/performance.md.
 
 #include "contraction.h"
 

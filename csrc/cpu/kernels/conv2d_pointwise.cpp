@@ -4,8 +4,8 @@
 // products of neighbouring pixels are contiguous and the next 16 are one plane further. Tasks are ranges of pixels of
 // one image times ranges of output panels.
 //
-// Measured: 6 layers at 41 to 82 % of the ceiling, median 74 %;
-// AMD EPYC, avx2, 2 threads, 2026-11-23; docs/performance.md.
+// Measured: 7 layers at 0 to 89 % of the ceiling, median 42 %;
+// AMD EPYC, avx512, 2 threads, 2026-11-25; docs/performance.md.
 
 #include "contraction.h"
 

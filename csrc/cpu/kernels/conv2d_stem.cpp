@@ -8,7 +8,8 @@
 // of one offset per tap is all that the register tile needs (gathered, contraction.h). The band stays in L2, mostly in
 // L1. x may be plain or blocked: only its strides are used. One group.
 //
-// Measured: no record yet; docs/performance.md.
+// Measured: 9 layers at 2 to 86 % of the ceiling, median 44 %;
+// AMD EPYC, avx512, 2 threads, 2026-11-25; docs/performance.md.
 
 #include "contraction.h"
 

@@ -4,8 +4,8 @@
 // parameter and by gemm_pack_panel at run time when it is not. a is packed slice by slice: 16 products of a row are
 // contiguous when a is row-major (gemm_rows) and lda apart when it is transposed (gemm_columns).
 //
-// Measured: 5 layers at 11 to 95 % of the ceiling, median 15 %;
-// AMD EPYC, avx2, 2 threads, 2026-11-23; docs/performance.md.
+// Measured: 5 layers at 6 to 74 % of the ceiling, median 10 %;
+// AMD EPYC, avx512, 2 threads, 2026-11-25; docs/performance.md.
 
 #include "contraction.h"
 
