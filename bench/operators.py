@@ -56,10 +56,14 @@ def layer(name: str) -> Network:
 
 
 def turns(calls: dict[str, Callable[[], object]], seconds: float, rounds: int = 8) -> dict[str, list[float]]:
-    """Seconds of each call, in turns; the first of a turn is not counted."""
+    """Seconds of each call, in turns; the first of a turn is not counted.
+
+    A turn waits first: threads of the one before still look for work, and would take the cores from this one's.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
+            time.sleep(0.15)
             call()
             end = time.perf_counter() + seconds / rounds
             while True:

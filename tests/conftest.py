@@ -154,6 +154,12 @@ def planned() -> type[Planned]:
     return Planned
 
 
+@pytest.fixture(params=["0", "1", "2"], ids=lambda seed: f"seed{seed}")
+def schedule(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulator's threads in one order after another."""
+    monkeypatch.setenv("TESELA_EMULATOR_SEED", request.param)
+
+
 @pytest.fixture
 def python() -> Callable[..., str]:
     """Runs a script in a Python of its own and returns what it printed; fails if that one failed."""

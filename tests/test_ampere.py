@@ -30,11 +30,6 @@ def rng():
     return np.random.default_rng(23)
 
 
-@pytest.fixture(params=["0", "1", "2"], ids=lambda seed: f"seed{seed}")
-def schedule(request, monkeypatch):
-    monkeypatch.setenv("TESELA_EMULATOR_SEED", request.param)
-
-
 @pytest.fixture(autouse=True)
 def _without_wgmma(monkeypatch):
     monkeypatch.setenv("TESELA_EMULATOR_CAPABILITY", "8")

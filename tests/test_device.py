@@ -108,11 +108,6 @@ def rng():
     return np.random.default_rng(31)
 
 
-@pytest.fixture(params=["0", "1", "2"], ids=lambda seed: f"seed{seed}")
-def schedule(request, monkeypatch):
-    monkeypatch.setenv("TESELA_EMULATOR_SEED", request.param)
-
-
 # --------------------------------------------------------------------------------------------------------- operators
 
 

@@ -27,11 +27,6 @@ def rng():
     return np.random.default_rng(17)
 
 
-@pytest.fixture(params=["0", "1", "2"], ids=lambda seed: f"seed{seed}")
-def schedule(request, monkeypatch):
-    monkeypatch.setenv("TESELA_EMULATOR_SEED", request.param)
-
-
 def integers(rng, shape, size=3):
     return rng.integers(-size, size + 1, shape).astype(np.float32)
 

@@ -57,6 +57,16 @@ def _extras(node: Node) -> set[str]:
     return {"residual", "gate"}.intersection([*node.inputs, *node.parameters])
 
 
+def _taking(producer: Node, second: Node, **operand: str) -> Node:
+    """The producer with one more operand, computing what `second` made of the two, activation included."""
+    return replace(
+        producer,
+        inputs=producer.inputs | operand,
+        outputs=second.outputs,
+        attributes=producer.attributes | {"activation": second.attributes["activation"]},
+    )
+
+
 def drop_unused(graph: Graph) -> Graph:
     needed, nodes = set(graph.outputs), []
     for node in reversed(graph.nodes):
@@ -183,12 +193,7 @@ def fuse_gate(graph: Graph) -> Graph:
                 and len(graph.inputs) == 1  # of several inputs the batches may differ, and broadcast
                 and _only_use(graph, value)
             ):
-                merged = replace(
-                    producer,
-                    inputs=producer.inputs | {"gate": gate},
-                    outputs=mul.outputs,
-                    attributes=producer.attributes | {"activation": mul.attributes["activation"]},
-                )
+                merged = _taking(producer, mul, gate=gate)
                 # In place of the product: the gate is there by then.
                 nodes = [merged if node is mul else node for node in graph.nodes if node is not producer]
                 graph = replace(graph, nodes=nodes)
@@ -215,13 +220,7 @@ def fuse_residual(graph: Graph) -> Graph:
                 and position.get(other, -1) < position[value]
                 and _only_use(graph, value)
             ):
-                merged = replace(
-                    producer,
-                    inputs=producer.inputs | {"residual": other},
-                    outputs=add.outputs,
-                    attributes=producer.attributes | {"activation": add.attributes["activation"]},
-                )
-                graph = _merge(graph, producer, add, merged)
+                graph = _merge(graph, producer, add, _taking(producer, add, residual=other))
                 break
     return graph
 
