@@ -7,11 +7,6 @@ from tesela import _core
 pytestmark = pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
 
 
-@pytest.fixture(params=["0", "1", "2"], ids=lambda seed: f"seed{seed}")
-def schedule(request, monkeypatch):
-    monkeypatch.setenv("TESELA_EMULATOR_SEED", request.param)
-
-
 def test_a_correct_kernel_passes(schedule):
     np.testing.assert_array_equal(_core.run_faulty("correct"), (np.arange(64) + 1) % 64 + 32)
 
