@@ -31,9 +31,9 @@ using cpu::ContractionTask;
 // still fit (tests/test_disassembly.py looks).
 inline constexpr int registers = lanes == 4 ? 16 : 2 * lanes;
 inline constexpr int max_rows = lanes == 16 ? 14 : lanes == 8 ? 6 : 3;
-constexpr bool fits_registers(int rows, int panels) {
+constexpr bool fits_registers(int rows, int panels, int others = 0) {
   const int vectors = panels * block_vectors;
-  return rows * vectors + smaller(rows, vectors) + 1 <= registers;
+  return rows * vectors + smaller(rows, vectors) + 1 + others <= registers;
 }
 constexpr int tile_panels(int rows) { return fits_registers(rows, 4) ? 4 : fits_registers(rows, 2) ? 2 : 1; }
 

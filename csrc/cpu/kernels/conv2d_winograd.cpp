@@ -18,6 +18,8 @@
 // Measured: 25 layers at 14 to 307 % of the ceiling, median 183 %;
 // AMD EPYC, avx512, 2 threads, 2026-11-25; docs/performance.md.
 
+#include <math.h>
+
 #include "contraction.h"
 #include "vector_math.h"
 #include "winograd_points.h"
@@ -50,8 +52,9 @@ TESELA_INLINE void transform_input(const float* x, int64_t row_stride, int64_t c
   }
 }
 
-template <class F>
-TESELA_INLINE void transform_output(const float* sums, int64_t point_stride, vfloat (&y)[F::m][F::m]) {
+// Calls row(r, sums of a row) for each row of outputs, so that no more of them than these are in registers.
+template <class F, class Row>
+TESELA_INLINE void transform_output(const float* sums, int64_t point_stride, Row row) {
   constexpr int n = F::n, m = F::m;
   vfloat rows[m][n], from[n], to[m];
   TESELA_UNROLL(8)
@@ -59,9 +62,14 @@ TESELA_INLINE void transform_output(const float* sums, int64_t point_stride, vfl
     TESELA_UNROLL(8)
     for (int r = 0; r < n; ++r) from[r] = load(sums + PointOrder<F>::position(r, c) * point_stride);
     F::output(from, to);
+    TESELA_UNROLL(8)
     for (int r = 0; r < m; ++r) rows[r][c] = to[r];
   }
-  for (int r = 0; r < m; ++r) F::output(rows[r], y[r]);
+  TESELA_UNROLL(8)
+  for (int r = 0; r < m; ++r) {
+    F::output(rows[r], to);
+    row(r, to);
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------------- a task
@@ -185,6 +193,8 @@ struct Task {
     const Activation kind = args.activation.kind;
     const bool relu6 = kind == Activation::relu6, relu = kind == Activation::relu || relu6;
     const bool other = !relu && kind != Activation::none;
+    const int64_t row_stride = args.step_h * args.OW * 16, column_stride = args.step_w * 16;
+    const vfloat lowest = set1(relu ? 0.0f : -INFINITY);
     for (int64_t t = 0; t < tiles; ++t) {
       const Place p = place(t);
       const int rows_kept = static_cast<int>(smaller<int64_t>(m, problem.rows_h - p.h));
@@ -195,25 +205,34 @@ struct Task {
       float* y = io.y + p.image * io.y_image_stride + pixel;
       const float* residual = io.residual ? io.residual + p.image * io.residual_image_stride + pixel : nullptr;
       for (int lane = 0; lane < 16; lane += lanes) {
-        vfloat tile[m][m];
-        transform_output<F>(sums + (slot * points * tiles + t) * 16 + lane, tiles * 16, tile);
         const vfloat start = bias ? load(bias + lane) : zero();
-        for (int r = 0; r < rows_kept; ++r) {
-          for (int c = 0; c < columns_kept; ++c) {
-            const int64_t at = (r * args.step_h * args.OW + c * args.step_w) * 16 + lane;
-            vfloat value = tile[r][c] + start;
-            if (residual) value = value + load(residual + at);
-            if (relu) value = max(zero(), value);  // in this order a NaN passes through
-            if (relu6) value = min(set1(6.0f), value);
-            if (lanes_kept < 16) value = keep_lanes(value, lanes_kept - lane);
-            store(y + at, value);
-          }
+        const float* from = sums + (slot * points * tiles + t) * 16 + lane;
+        const auto finish = [&]<bool whole>() __attribute__((always_inline)) {
+          transform_output<F>(from, tiles * 16, [&](int r, const vfloat(&values)[m]) __attribute__((always_inline)) {
+            if (!whole && r >= rows_kept) return;
+            TESELA_UNROLL(8)
+            for (int c = 0; c < m; ++c) {
+              if (!whole && c >= columns_kept) return;
+              const int64_t at = r * row_stride + c * column_stride + lane;
+              vfloat value = values[c] + start;
+              if (!whole && residual) value = value + load(residual + at);
+              value = max(lowest, value);  // in this order a NaN passes through
+              if (!whole && relu6) value = min(set1(6.0f), value);
+              if (!whole && lanes_kept < 16) value = keep_lanes(value, lanes_kept - lane);
+              store(y + at, value);
+            }
+          });
+        };
+        if (rows_kept == m && columns_kept == m && lanes_kept == 16 && !residual && !relu6) {
+          finish.template operator()<true>();
+        } else {
+          finish.template operator()<false>();
         }
       }
       if (other) {
         for (int r = 0; r < rows_kept; ++r) {
           for (int c = 0; c < columns_kept; ++c) {
-            finish_pixel(y + (r * args.step_h * args.OW + c * args.step_w) * 16, lanes_kept);
+            finish_pixel(y + r * row_stride + c * column_stride, lanes_kept);
           }
         }
       }

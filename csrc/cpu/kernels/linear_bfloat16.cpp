@@ -16,6 +16,7 @@ namespace {
 struct Bfloat16Weights {
   static constexpr bool gathered = false;
   static constexpr int halves = 2, unit_rows = 2;
+  static constexpr int registers = lanes == 8 ? 1 : 0;  // the mask
   template <int half>
   TESELA_INLINE static vfloat weights(const float* w) {
     return half == 0 ? low_halves(load(w)) : high_halves(load(w));

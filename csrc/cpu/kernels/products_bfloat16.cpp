@@ -21,7 +21,7 @@ TESELA_INLINE __m512i rounded(vfloat x) {
 
 struct Bfloat16Pairs {
   static constexpr bool gathered = false;
-  static constexpr int halves = 1, unit_rows = 1;
+  static constexpr int halves = 1, unit_rows = 1, registers = 0;
   template <int half>
   TESELA_INLINE static vfloat weights(const float* w) {
     return load(w);

@@ -18,6 +18,7 @@ namespace tesela::TESELA_ISA {
 struct Float32Products {
   static constexpr bool gathered = false;
   static constexpr int halves = 1;  // products that lie in one unit of 32 bits and are multiplied one after the other
+  static constexpr int registers = 0;  // that making a vector of weights needs
   template <int half>
   TESELA_INLINE static vfloat weights(const float* w) {
     return load(w);
@@ -66,6 +67,26 @@ TESELA_INLINE void multiply_add(vfloat (&acc)[MR][NP * block_vectors], const flo
       TESELA_UNROLL(16)
       for (int v = 0; v < vectors; ++v) acc[r][v] = Form::multiply_add(value, b[v], acc[r][v]);
     }
+  }
+}
+
+// Sums (MR, NP, 16) in memory and back. A loop that is not unrolled would index registers, and the compiler would then
+// keep all sums in memory from the first product on: whatever is done row by row is done to such a copy.
+template <int MR, int vectors>
+TESELA_INLINE void to_memory(const vfloat (&acc)[MR][vectors], float* sums) {
+  TESELA_UNROLL(16)
+  for (int r = 0; r < MR; ++r) {
+    TESELA_UNROLL(16)
+    for (int v = 0; v < vectors; ++v) store(sums + (r * vectors + v) * lanes, acc[r][v]);
+  }
+}
+
+template <int MR, int vectors>
+TESELA_INLINE void from_memory(vfloat (&acc)[MR][vectors], const float* sums) {
+  TESELA_UNROLL(16)
+  for (int r = 0; r < MR; ++r) {
+    TESELA_UNROLL(16)
+    for (int v = 0; v < vectors; ++v) acc[r][v] = load(sums + (r * vectors + v) * lanes);
   }
 }
 
@@ -198,6 +219,7 @@ TESELA_INLINE void finish(vfloat (&acc)[MR][NP * block_vectors], const Contracti
     if (t.last && t.lanes_in_last < 16) {
       TESELA_UNROLL(16)
       for (int r = 0; r < MR; ++r) {
+        TESELA_UNROLL(16)
         for (int v = vectors - block_vectors; v < vectors; ++v) {
           acc[r][v] = keep_lanes(acc[r][v], t.lanes_in_last - v % block_vectors * lanes);
         }
@@ -212,11 +234,11 @@ TESELA_INLINE void finish(vfloat (&acc)[MR][NP * block_vectors], const Contracti
            : store_rows.template operator()<false, false, false>();
     }
   } else {
+    float sums[MR * NP * 16];
+    to_memory(acc, sums);
     for (int r = 0; r < MR; ++r) {
-      float sums[NP * 16];
-      for (int v = 0; v < vectors; ++v) store(sums + v * lanes, acc[r][v]);
       for (int p = 0; p < NP; ++p) {
-        finish_slowly(args, t, t.rows[r], p, p == NP - 1 ? t.lanes_in_last : 16, sums + p * 16);
+        finish_slowly(args, t, t.rows[r], p, p == NP - 1 ? t.lanes_in_last : 16, sums + (r * NP + p) * 16);
       }
     }
   }
@@ -235,24 +257,44 @@ void run_tile(const ContractionArgs& args, const Tile& t) {
     TESELA_UNROLL(16)
     for (int r = 0; r < MR; ++r) load_panels<NP>(acc[r], t.y + t.rows[r].y, t.y_panel_stride);
   } else {
+    float sums[MR * NP * 16] = {};
     for (int r = 0; r < MR; ++r) {
-      float sums[NP * 16] = {};
       for (int p = 0; p < NP; ++p) {
         const int count = p == NP - 1 ? t.lanes_in_last : 16;
-        for (int i = 0; i < count; ++i) sums[p * 16 + i] = t.y[t.rows[r].y + p * t.y_panel_stride + i];
+        for (int i = 0; i < count; ++i) sums[(r * NP + p) * 16 + i] = t.y[t.rows[r].y + p * t.y_panel_stride + i];
       }
-      load_panels<NP>(acc[r], sums, 16);
     }
+    from_memory(acc, sums);
   }
 
   sum_products<MR, NP, Form>(acc, t);
   finish<MR, NP>(acc, args, t);
 }
 
+// The same by tiles of half the panels.
+template <int MR, int NP, class Form>
+void run_halves(const ContractionArgs& args, const Tile& t) {
+  Tile half = t;
+  half.lanes_in_last = 16;
+  run_tile<MR, NP / 2, Form>(args, half);
+  half.lanes_in_last = t.lanes_in_last;
+  half.w += NP / 2 * t.w_panel_stride;
+  half.y += NP / 2 * t.y_panel_stride;
+  if (t.residual) half.residual += NP / 2 * t.y_panel_stride;
+  if (t.bias) half.bias += NP / 2 * 16;
+  if (t.gate) half.gate += NP / 2 * 16;
+  run_tile<MR, NP / 2, Form>(args, half);
+}
+
 template <int MR, int NP, class Form>
 constexpr TileFunction* tile_or_null() {
-  if constexpr (MR >= 1 && MR <= max_rows && NP <= tile_panels(MR)) return run_tile<MR, NP, Form>;
-  return nullptr;
+  if constexpr (MR < 1 || MR > max_rows || NP > tile_panels(MR)) {
+    return nullptr;
+  } else if constexpr (NP > 1 && !fits_registers(MR, NP, Form::registers)) {
+    return run_halves<MR, NP, Form>;
+  } else {
+    return run_tile<MR, NP, Form>;
+  }
 }
 
 }  // namespace
