@@ -55,6 +55,14 @@ TensorId Backend::gated_conv2d(Program& program, TensorId x, const Conv2dShape& 
   return adds ? binary(program, Binary::add, gated, residual, activation) : gated;
 }
 
+TensorId Backend::pointwise_depthwise_conv2d(Program& program, TensorId x, const Conv2dLayer& pointwise,
+                                             const Conv2dLayer& depthwise) const {
+  for (const Conv2dLayer* layer : {&pointwise, &depthwise}) {
+    x = conv2d(program, x, layer->s, layer->weight, layer->bias, -1, layer->activation);
+  }
+  return x;
+}
+
 std::vector<TensorId> Backend::top_k(Program&, TensorId, int64_t, int64_t, bool) const { lacks(*this, "top_k"); }
 
 std::vector<TensorId> Backend::non_max_suppression(Program&, TensorId, TensorId, const Suppression&) const {

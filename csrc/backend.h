@@ -72,6 +72,14 @@ struct Suppression {
   bool centred;  // boxes are (x, y, width, height) of their centre, not two corners (y, x, y, x)
 };
 
+// A convolution with its parameters, which are read during the call only; bias may be null.
+struct Conv2dLayer {
+  const Conv2dShape& s;
+  const float* weight;
+  const float* bias;
+  ActivationSpec activation;
+};
+
 enum class Binary { add, mul };
 
 // A stream of the device as its own runtime and DLPack number it: 1 (or 0) the legacy default, 2 the calling thread's,
@@ -149,6 +157,10 @@ class Backend {
   // better.
   virtual TensorId gated_conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias,
                                 TensorId gate, TensorId residual, ActivationSpec) const;
+  // A depthwise convolution of what a 1x1 convolution of stride 1 makes of x, bias and activation of each included: as
+  // two steps where a backend has no better.
+  virtual TensorId pointwise_depthwise_conv2d(Program&, TensorId x, const Conv2dLayer& pointwise,
+                                              const Conv2dLayer& depthwise) const;
   // alpha * op(a) @ op(b) + beta * c, all tensors of the program; c has y's shape, is one row (c_is_row), or is -1.
   virtual TensorId gemm(Program&, TensorId a, TensorId b, TensorId c, const GemmShape&, float alpha, float beta,
                         bool trans_a, bool trans_b, bool c_is_row, ActivationSpec) const = 0;

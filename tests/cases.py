@@ -119,6 +119,20 @@ def conv_transpose2d(
     return Case("conv_transpose2d", name, operands, _given(_ONCE, **arguments, groups=groups))
 
 
+def pointwise_depthwise_conv2d(
+    name: str, channels: int, size: Any, out_channels: int, kernel: Any, *, n: int = 1, **arguments: Any
+) -> Case:
+    """x (n, channels, *size), weights (out_channels, channels, 1, 1) and (out_channels, 1, *kernel), both biases."""
+    operands = {
+        "x": (n, channels, *_pair(size)),
+        "pointwise_weight": (out_channels, channels, 1, 1),
+        "weight": (out_channels, 1, *_pair(kernel)),
+        "pointwise_bias": (out_channels,),
+        "bias": (out_channels,),
+    }
+    return Case("pointwise_depthwise_conv2d", name, operands, _given(_ONCE, **arguments))
+
+
 def pool2d(op: str, name: str, channels: int, size: Any, kernel: Any, *, n: int = 1, **arguments: Any) -> Case:
     return Case(op, name, {"x": (n, channels, *_pair(size))}, {"kernel_size": kernel, **arguments})
 
@@ -291,6 +305,26 @@ CONV2D_EDGES = [
     conv2d("strassen", 416, (2, 61), 128, 1),
     conv2d("strassen", 512, (4, 9), 192, 1, n=2),
     conv2d("strassen", 256, (2, 66), 320, 1),
+]
+
+POINTWISE_DEPTHWISE_CONV2D = [
+    # Sandler et al. 2018; Howard et al. 2019 (kernels of 5); then tails of channels, cuts of rows, paddings
+    pointwise_depthwise_conv2d("mobilenet_v2:2", 16, 56, 96, 3, stride=2, padding=1),
+    pointwise_depthwise_conv2d("mobilenet_v2:3", 24, 56, 144, 3, padding=1),
+    pointwise_depthwise_conv2d("mobilenet_v2:17", 160, 7, 960, 3, padding=1),
+    pointwise_depthwise_conv2d("mobilenet_v3:5", 24, 28, 72, 5, stride=2, padding=2),
+    *(pointwise_depthwise_conv2d("tail", 19 - c, (5, 6), c, 3, padding=1) for c in range(2, 19)),
+    pointwise_depthwise_conv2d("tail", 7, (9, 4), 49, 3, padding=1, n=3),
+    pointwise_depthwise_conv2d("apart", 5, (11, 700), 17, 3, padding=1),
+    pointwise_depthwise_conv2d("rows", 20, (30, 301), 35, 3, stride=2, padding=1, n=2),
+    pointwise_depthwise_conv2d("rows", 3, (20, 190), 8, (7, 3), padding=(3, 1)),
+    pointwise_depthwise_conv2d("rows", 3, (60, 60), 40, (5, 3), stride=(1, 2), dilation=(4, 2)),
+    pointwise_depthwise_conv2d("sides", 12, (6, 7), 20, 3, stride=(2, 1), padding=((2, 0), (0, 3))),
+    pointwise_depthwise_conv2d("sides", 12, 5, 20, (2, 4), padding="same"),
+    pointwise_depthwise_conv2d("sides", 4, (3, 4), 20, 3, padding=5),
+    pointwise_depthwise_conv2d("dilated", 16, 9, 16, 3, dilation=3, padding=3),
+    pointwise_depthwise_conv2d("apart", 40, 1, 33, 1, n=2),
+    pointwise_depthwise_conv2d("apart", 18, (5, 6), 1, 3, padding=1),
 ]
 
 CONV_TRANSPOSE2D_NETWORKS = [

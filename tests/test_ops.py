@@ -20,7 +20,7 @@ import cases
 import numpy as np
 import pytest
 import tesela
-from tesela import reference
+from tesela import _core, reference
 from tesela.arguments import ACTIVATIONS
 from tesela.operators import TABLE
 
@@ -213,6 +213,54 @@ def test_products(case, isa, planned):
     arrays, expected, bound = real_problem(case, number % 2 == 0, number % 3 == 0, activation)
     (y,) = planned(case.op, arrays, {**case.arguments, "activation": activation}).run()
     within(y, expected, bound)
+
+
+# ------------------------------------------------------------------------------------- two convolutions in one step
+
+PAIRS = cases.POINTWISE_DEPTHWISE_CONV2D
+CLAMPS = [("relu6", "relu6"), (None, "relu"), ("relu", ("leaky_relu", -2.0)), (("leaky_relu", 0.5), None)]
+
+
+def activations(case: cases.Case) -> dict:
+    first, last = CLAMPS[PAIRS.index(case) % len(CLAMPS)]
+    return {"pointwise_activation": first, "activation": last}
+
+
+@pytest.mark.parametrize("case", PAIRS, ids=ids)
+def test_pointwise_depthwise_on_integers(case, isa, planned):
+    arrays = case.arrays(np.random.default_rng(7), integers=True)
+    (expected,) = compute(case, arrays, **activations(case))
+    assert np.abs(expected).max() < 2**24
+    (y,) = planned(case.op, arrays, case.arguments | activations(case)).run()
+    np.testing.assert_array_equal(y, expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("case", PAIRS, ids=ids)
+def test_pointwise_depthwise_gives_the_bits_of_two_steps(case, threads, isa, planned, monkeypatch):
+    arrays = case.arrays(np.random.default_rng(7))
+    kinds = activations(case)
+    first = {"x": arrays["x"], "weight": arrays["pointwise_weight"], "bias": arrays["pointwise_bias"]}
+    (wide,) = planned("conv2d", first, {"activation": kinds["pointwise_activation"]}).run()
+    second = {"x": wide, "weight": arrays["weight"], "bias": arrays["bias"]}
+    arguments = case.arguments | {"groups": wide.shape[1], "activation": kinds["activation"]}
+    (expected,) = planned("conv2d", second, arguments).run()
+    _core.set_planning_threads(threads)
+    try:
+        plan = planned(case.op, arrays, case.arguments | kinds)
+    finally:
+        _core.set_planning_threads(0)
+    np.testing.assert_array_equal(*plan.run(), expected)
+
+
+def test_pointwise_depthwise_is_one_step(isa, planned):
+    def algorithms(case):
+        arrays = case.arrays(np.random.default_rng(7))
+        return [name for name in planned(case.op, arrays, case.arguments).algorithms if not name.startswith("to ")]
+
+    apart = {case.id for case in PAIRS if algorithms(case) != ["pointwise, depthwise"]}
+    # Too many rows twice; pixels of several images, which are rows of one product; one channel, which is no group.
+    assert apart == {case.id for case in PAIRS if case.name == "apart"}
 
 
 # One case, full blocks and a tail, for each algorithm.
@@ -690,7 +738,15 @@ def test_gemm_takes_numbers_for_c(isa):
 def test_every_operator_is_tested():
     tested = {
         case.op
-        for case in [*PRODUCTS, *EXACT, *AVERAGES, *cases.BATCH_NORM, *cases.LOCAL_RESPONSE_NORM, *cases.SOFTMAX]
+        for case in [
+            *PRODUCTS,
+            *PAIRS,
+            *EXACT,
+            *AVERAGES,
+            *cases.BATCH_NORM,
+            *cases.LOCAL_RESPONSE_NORM,
+            *cases.SOFTMAX,
+        ]
     }
     families = ("array", "map", "reduce", "statistics")  # test_array.py
     families += ("detection",)  # test_detection.py
@@ -709,7 +765,7 @@ def same_kind(actual: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_array_equal(np.where(np.isinf(actual), actual, 0), np.where(np.isinf(expected), expected, 0))
 
 
-SPECIAL = [c for c in [*CONV2D, *CONV_TRANSPOSE2D] if c.macs < 10**6]
+SPECIAL = [c for c in [*CONV2D, *CONV_TRANSPOSE2D, *PAIRS] if c.macs < 10**6]
 
 
 @quiet

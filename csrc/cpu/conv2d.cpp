@@ -38,7 +38,7 @@ std::vector<Phase> phases_of(const Conv2dShape& s) {
   return phases;
 }
 
-void pack_panel(float* to, const Conv2dRequest& r, const std::vector<Tap>& taps, int64_t ic_begin, int64_t ic_count,
+void pack_panel(float* to, const Conv2dLayer& r, const std::vector<Tap>& taps, int64_t ic_begin, int64_t ic_count,
                 int64_t panel) {
   const Conv2dShape& s = r.s;
   const int64_t ics = s.IC / s.G, ocs = s.OC / s.G;
@@ -56,7 +56,7 @@ void pack_panel(float* to, const Conv2dRequest& r, const std::vector<Tap>& taps,
   }
 }
 
-ContractionArgs conv2d_args(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y) {
+ContractionArgs conv2d_args(const Conv2dLayer& r, const TensorSpec& x, const TensorSpec& y) {
   const Conv2dShape& s = r.s;
   ContractionArgs args{};
   args.IH = s.IH, args.IW = s.IW, args.IC = s.IC;
@@ -99,7 +99,7 @@ static const char* direct_algorithm(const Conv2dShape& s, bool bfloat16) {
   return bfloat16 ? "direct bfloat16" : is_pointwise(s) ? "pointwise" : "direct";
 }
 
-std::unique_ptr<Plan> plan_direct(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,
+std::unique_ptr<Plan> plan_direct(const Conv2dLayer& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,
                                   bool bfloat16, bool has_gate) {
   const Conv2dShape& s = r.s;
   const bool pointwise = !bfloat16 && is_pointwise(s);
@@ -183,7 +183,7 @@ std::vector<ChannelRun> channel_runs(const Conv2dShape& s) {
   return runs;
 }
 
-std::vector<Candidate> candidates_of(const Conv2dRequest& r, Accuracy accuracy, Precision precision) {
+std::vector<Candidate> candidates_of(const Conv2dLayer& r, Accuracy accuracy, Precision precision) {
   const Conv2dShape& s = r.s;
   const bool bfloat16 = precision == Precision::bfloat16;
   std::vector<Candidate> all;
@@ -219,7 +219,7 @@ static TensorId append_conv2d(Program& program, std::unique_ptr<Plan> plan, cons
   return program.append(std::move(plan), inputs, {y})[0];
 }
 
-TensorId append_candidate(Program& program, const Candidate& candidate, TensorId x, const Conv2dRequest& r,
+TensorId append_candidate(Program& program, const Candidate& candidate, TensorId x, const Conv2dLayer& r,
                           TensorId residual) {
   std::vector<TensorId> inputs{candidate.reads_plain ? x : program.in_layout(x, Layout::blocked)};
   if (residual >= 0) inputs.push_back(program.in_layout(residual, Layout::blocked));
@@ -231,7 +231,7 @@ TensorId append_candidate(Program& program, const Candidate& candidate, TensorId
 
 TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight, const float* bias,
                             TensorId residual, ActivationSpec activation) const {
-  const Conv2dRequest request{s, weight, bias, activation};
+  const Conv2dLayer request{s, weight, bias, activation};
   const std::vector<Candidate> candidates = candidates_of(request, program.accuracy(), program.precision());
   std::vector<std::string> algorithms;
   if (program.accuracy() != Accuracy::strict && residual < 0 && joins_phases(s)) algorithms.push_back("joined phases");
@@ -256,7 +256,7 @@ TensorId CpuBackend::gated_conv2d(Program& program, TensorId x, const Conv2dShap
   inputs.push_back(gate);
   for (TensorId& input : inputs) input = program.in_layout(input, Layout::blocked);
   const TensorSpec y = blocked_spec(s.y_dims());
-  const Conv2dRequest request{s, weight, bias, activation};
+  const Conv2dLayer request{s, weight, bias, activation};
   const TensorSpec& from = program.spec(inputs[0]);
   auto plan = strassen ? plan_strassen(request, from, y, residual >= 0, true)
                        : plan_direct(request, from, y, residual >= 0, false, true);

@@ -50,7 +50,7 @@ double band_extent(bool dense, int64_t rows, int64_t taps, int64_t stride, int64
 }
 
 // (blocks, chunks, taps, inputs of the chunk, 16); zero in lanes without an output channel.
-void pack_weights(float* to, const Conv2dRequest& r, const Axis& h, const Axis& w, int64_t chunk) {
+void pack_weights(float* to, const Conv2dLayer& r, const Axis& h, const Axis& w, int64_t chunk) {
   const Conv2dShape& s = r.s;
   const int64_t ics = s.IC / s.G, ocs = s.OC / s.G, taps = h.taps * w.taps;
   std::fill_n(to, ceil_div(s.OC, 16) * taps * ics * 16, 0.0f);
@@ -108,21 +108,17 @@ bool is_grouped_by_vector(const Conv2dShape& s) {
   return s.G > 1 && !is_grouped(s) && s.IC == s.OC && s.IC / s.G == kernels().lanes && has_three_columns(s);
 }
 
+bool is_depthwise(const Conv2dShape& s) { return s.IC == s.G && s.OC == s.G; }
+
 const char* grouped_algorithm(const Conv2dShape& s) {
-  if (s.IC == s.G && s.OC == s.G) return "depthwise";
+  if (is_depthwise(s)) return "depthwise";
   const bool in_place =
       has_three_columns(s) && s.IC / s.G <= 16 && is_permutation(lane_channels(s, ceil_div(s.OC, channel_block)));
   return in_place ? "grouped in place" : "grouped";
 }
 
-std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y,
-                                   bool has_residual) {
+GroupedArgs grouped_args(const Conv2dLayer& r, const TensorSpec& x, const TensorSpec& y, GroupedData& data) {
   const Conv2dShape& s = r.s;
-  struct Data {
-    std::vector<GroupedPhase> phases;
-    std::vector<int32_t> channels;
-    PackedFloats weights, bias;
-  } data;
   GroupedArgs args{};
   args.IH = s.IH, args.IW = s.IW, args.OW = s.OW;
   args.stride_h = s.transposed ? 1 : s.SH, args.stride_w = s.transposed ? 1 : s.SW;
@@ -135,8 +131,6 @@ std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, 
   args.inputs = s.IC / s.G;
   args.chunk = std::min(args.inputs, channel_block);
   args.activation = r.activation;
-  const std::string_view algorithm = grouped_algorithm(s);
-  const bool depthwise = algorithm == "depthwise", in_place = algorithm != "grouped";
 
   const std::vector<Axis> axes_h = axes_of(s.OH, s.KH, s.SH, s.DH, s.PT, s.transposed);
   const std::vector<Axis> axes_w = axes_of(s.OW, s.KW, s.SW, s.DW, s.PL, s.transposed);
@@ -156,11 +150,22 @@ std::unique_ptr<Plan> plan_grouped(const Conv2dRequest& r, const TensorSpec& x, 
       to += h.taps * w.taps * y.blocks() * args.inputs * 16;
     }
   }
-  if (!depthwise) data.channels = lane_channels(s, y.blocks());
+  if (!is_depthwise(s)) data.channels = lane_channels(s, y.blocks());
   args.three_columns = has_three_columns(s);
   args.phases = data.phases.data(), args.n_phases = static_cast<int64_t>(data.phases.size());
-  args.channels = depthwise ? nullptr : data.channels.data();
+  args.channels = data.channels.empty() ? nullptr : data.channels.data();
   args.bias = data.bias.data();
+  return args;
+}
+
+std::unique_ptr<Plan> plan_grouped(const Conv2dLayer& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
+  const Conv2dShape& s = r.s;
+  GroupedData data;
+  GroupedArgs args = grouped_args(r, x, y, data);
+  const std::string_view algorithm = grouped_algorithm(s);
+  const bool in_place = algorithm != "grouped";
+  const std::vector<Axis> axes_h = axes_of(s.OH, s.KH, s.SH, s.DH, s.PT, s.transposed);
+  const std::vector<Axis> axes_w = axes_of(s.OW, s.KW, s.SW, s.DW, s.PL, s.transposed);
 
   constexpr int64_t most_scratch = int64_t{1} << 40;  // floats, beyond any memory
   // Several tasks a thread; a band of at most 256 KB, if that is two output rows or more.

@@ -39,7 +39,7 @@ bool is_stem(const Conv2dShape& s) {
          Band(s, 1).floats(s) <= most_band_floats;
 }
 
-std::unique_ptr<Plan> plan_stem(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
+std::unique_ptr<Plan> plan_stem(const Conv2dLayer& r, const TensorSpec& x, const TensorSpec& y, bool has_residual) {
   const Conv2dShape& s = r.s;
   ContractionArgs args = conv2d_args(r, x, y);
   const bool blocked = x.layout == Layout::blocked;

@@ -40,7 +40,7 @@ static void pack_sums(float* to, const float* weight, int64_t IC, int64_t panel,
   }
 }
 
-std::unique_ptr<Plan> plan_strassen(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,
+std::unique_ptr<Plan> plan_strassen(const Conv2dLayer& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,
                                     bool has_gate) {
   const Conv2dShape& s = r.s;
   const int64_t width = kernels().tile_panels, sides = y.blocks() / (2 * width), threads = planning_threads();

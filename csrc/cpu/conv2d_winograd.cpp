@@ -88,7 +88,7 @@ double winograd_cost(const Conv2dShape& s, double grids, double rows_h, double r
 }
 
 // The kernels that meet in a panel of a run: those of 16 output channels and the run's input channels.
-void transform_panel(const Conv2dRequest& r, const WinogradWeightsArgs& args, const ChannelRun& run, int64_t panel,
+void transform_panel(const Conv2dLayer& r, const WinogradWeightsArgs& args, const ChannelRun& run, int64_t panel,
                      float* to) {
   const Conv2dShape& s = r.s;
   const int64_t ics = s.IC / s.G, ocs = s.OC / s.G, first = run.ic_block * 16;
@@ -125,7 +125,7 @@ std::vector<const MinimalFilter*> filters_by_estimate(const Conv2dShape& s, doub
   return filters;
 }
 
-std::unique_ptr<Plan> plan_winograd(const MinimalFilter& f, const Conv2dRequest& request, const TensorSpec& x,
+std::unique_ptr<Plan> plan_winograd(const MinimalFilter& f, const Conv2dLayer& request, const TensorSpec& x,
                                     const TensorSpec& y, bool has_residual) {
   const Conv2dShape& s = request.s;
   const int m = f.m, points = f.n() * f.n(), matrices = f.matrices() * f.matrices();

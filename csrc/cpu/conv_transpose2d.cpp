@@ -62,7 +62,7 @@ JoinedPhases join_phases(const Conv2dShape& s) {
 
 // Every output pixel sees one tap, and the plane has no line to spare: then a panel for each block of channels and
 // pixel lies in the order of blocked memory.
-bool is_product_of_pixels(const Conv2dRequest& r, const TensorSpec& y) {
+bool is_product_of_pixels(const Conv2dLayer& r, const TensorSpec& y) {
   const Conv2dShape& s = r.s;
   const Activation kind = r.activation.kind;
   const bool keeps_zero = kind == Activation::none || kind == Activation::relu || kind == Activation::relu6;
@@ -71,7 +71,7 @@ bool is_product_of_pixels(const Conv2dRequest& r, const TensorSpec& y) {
          (s.OC % channel_block == 0 || keeps_zero);
 }
 
-std::unique_ptr<Plan> plan_product_of_pixels(const Conv2dRequest& r, const TensorSpec& x, const TensorSpec&,
+std::unique_ptr<Plan> plan_product_of_pixels(const Conv2dLayer& r, const TensorSpec& x, const TensorSpec&,
                                              bool has_residual) {
   const Conv2dShape& s = r.s;
   const int64_t pixels = s.OH * s.OW, channels = round_up(s.OC, channel_block) * pixels;
@@ -115,7 +115,7 @@ TensorId CpuBackend::conv_transpose2d_joined(Program& program, TensorId x, const
   for (int64_t channel = 0; bias != nullptr && channel < joined.s.OC; ++channel) {
     biases.push_back(bias[channel / phases]);
   }
-  const Conv2dRequest request{joined.s, weights.data(), bias ? biases.data() : nullptr, activation};
+  const Conv2dLayer request{joined.s, weights.data(), bias ? biases.data() : nullptr, activation};
   const Candidate best = candidates_of(request, program.accuracy(), program.precision())[0];
   const TensorId y = append_candidate(program, best, x, request, -1);
   return pixel_shuffle(program, y, s.SH);

@@ -137,6 +137,13 @@ struct GroupedArgs {
   ActivationSpec activation;
 };
 
+// A depthwise convolution of what a 1x1 convolution makes of x. A task is a range of output rows of a few panels.
+struct PointwiseDepthwiseArgs {
+  ContractionArgs pointwise;  // one problem, whose tasks are not used; a plane in scratch is y_plane_stride long
+  GroupedArgs depthwise;      // rows_per_task, tasks_per_plane: of output rows
+  int64_t panels_per_task;
+};
+
 // ---------------------------------------------------------------------------------------- operands they share
 
 // One tensor in, one out. Image strides are 0 for plain tensors.
@@ -270,6 +277,7 @@ struct Kernels {
   ContractionKernel *conv2d_products_bfloat16, *linear_products_bfloat16;
   void (*conv2d_depthwise)(const GroupedArgs&, const ContractionOperands&, int64_t task);
   void (*conv2d_grouped)(const GroupedArgs&, const ContractionOperands&, int64_t task);
+  void (*conv2d_pointwise_depthwise)(const PointwiseDepthwiseArgs&, const ContractionOperands&, int64_t task);
   void (*max_pool2d)(const MaxPool2dArgs&, const MapOperands&, int64_t task);
   void (*max_pool2d_indices)(const MaxPool2dArgs&, const MaxPool2dIndicesOperands&, int64_t task);
   void (*avg_pool2d)(const AvgPool2dArgs&, const MapOperands&, int64_t task);

@@ -96,6 +96,27 @@ void define_operators(ProgramClass& program) {
       "x"_a, "weight"_a, "bias"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "residual"_a, "gate"_a,
       "activation"_a, "parameter"_a);
   program.def(
+      "pointwise_depthwise_conv2d",
+      [](Program& p, TensorId x, const Floats& pointwise_weight, const std::optional<Floats>& pointwise_bias,
+         const Floats& weight, const std::optional<Floats>& bias, Pair stride, Padding padding, Pair dilation,
+         const std::string& pointwise_activation, float pointwise_parameter, const std::string& activation,
+         float parameter) {
+        const char* op = "pointwise_depthwise_conv2d";
+        const Conv2dShape first = conv2d_shape(floats(p, op, x), dims_of(pointwise_weight), {1, 1}, {}, {1, 1}, 1);
+        const Conv2dShape second = conv2d_shape(first.y_dims(), dims_of(weight), stride, padding, dilation, first.OC);
+        if (first.KH * first.KW != 1) throw ShapeError(std::string(op) + ": expected pointwise_weight (OC, C, 1, 1)");
+        expect_size("pointwise_depthwise_conv2d pointwise_bias", pointwise_bias, first.OC);
+        expect_size("pointwise_depthwise_conv2d bias", bias, second.OC);
+        const ActivationSpec middle = activation_spec(pointwise_activation, pointwise_parameter);
+        const ActivationSpec last = activation_spec(activation, parameter);
+        const py::gil_scoped_release unlocked;  // weights are packed
+        return p.backend().pointwise_depthwise_conv2d(
+            p, x, {first, pointwise_weight.data(), data_or_null(pointwise_bias), middle},
+            {second, weight.data(), data_or_null(bias), last});
+      },
+      "x"_a, "pointwise_weight"_a, "pointwise_bias"_a, "weight"_a, "bias"_a, "stride"_a, "padding"_a, "dilation"_a,
+      "pointwise_activation"_a, "pointwise_parameter"_a, "activation"_a, "parameter"_a);
+  program.def(
       "conv_transpose2d",
       [](Program& p, TensorId x, const Floats& weight, const std::optional<Floats>& bias, Pair stride, Padding padding,
          Pair output_padding, Pair dilation, int64_t groups, TensorId residual, const std::string& activation,

@@ -123,6 +123,35 @@ def conv2d(
     )[0]  # fmt: skip
 
 
+def pointwise_depthwise_conv2d(
+    x: Array,
+    pointwise_weight: Array,
+    weight: Array,
+    pointwise_bias: Array | None = None,
+    bias: Array | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Padding | str = 0,
+    dilation: Pair = 1,
+    pointwise_activation: Activation = None,
+    activation: Activation = None,
+) -> Array:
+    """A depthwise convolution of what a 1x1 convolution makes of x, which is kept in the cache between the two.
+
+    x (N, C, H, W), pointwise_weight (OC, C, 1, 1), pointwise_bias (OC,) or None, weight (OC, 1, KH, KW), bias (OC,) or
+    None; stride, padding and dilation are the depthwise convolution's.
+
+    Returns (N, OC, OH, OW) as conv2d does: the first half of the inverted residual of Sandler et al., "MobileNetV2",
+    2018, which networks use where they have the two convolutions next to each other.
+    """
+    return _run(
+        "pointwise_depthwise_conv2d", {"x": x},
+        {"pointwise_weight": pointwise_weight, "pointwise_bias": pointwise_bias, "weight": weight, "bias": bias},
+        stride=stride, padding=padding, dilation=dilation, pointwise_activation=pointwise_activation,
+        activation=activation,
+    )[0]  # fmt: skip
+
+
 def conv_transpose2d(
     x: Array,
     weight: Array,

@@ -7,6 +7,7 @@
     fuse_gate         a product with one value a channel into the convolution that computes the other factor
     fuse_residual     an addition into the convolution that computes one of its terms
     fuse_activation   into the operator before it
+    join_depthwise    a depthwise convolution and the 1x1 convolution that it reads
 
 A value that is an output of the graph is never fused away. Concatenation needs no pass: the program lets its parts be
 written in place (csrc/program.h).
@@ -31,7 +32,7 @@ def optimize(graph: Graph, parameters: Parameters, *, strict: bool = False) -> t
     if not strict:
         graph, parameters = squeeze_early(graph, parameters)
     graph = fuse_residual(fuse_gate(graph))
-    return fuse_activation(graph), parameters
+    return join_depthwise(fuse_activation(graph)), parameters
 
 
 def _only_use(graph: Graph, value: str) -> bool:
@@ -243,4 +244,26 @@ def fuse_activation(graph: Graph) -> Graph:
                 attributes=producer.attributes | {"activation": operator.fused(node.attributes)},
             )
             graph = _merge(graph, producer, node, merged)
+    return graph
+
+
+def join_depthwise(graph: Graph) -> Graph:
+    for node in list(graph.nodes):
+        wide = _producer(graph, node)
+        if node.op != "conv2d" or not _is_pointwise(wide, graph) or not _only_use(graph, node.inputs["x"]):
+            continue
+        channels = graph.dims[node.inputs["x"]][1]
+        shape = graph.parameters[node.parameters["weight"]].shape
+        if node.attributes["groups"] != channels or shape[0] != channels or _extras(node):
+            continue
+        first = {f"pointwise_{operand}": name for operand, name in wide.parameters.items()}
+        attributes = {name: value for name, value in node.attributes.items() if name != "groups"}
+        merged = replace(
+            node,
+            op="pointwise_depthwise_conv2d",
+            inputs=wide.inputs,
+            parameters=first | node.parameters,
+            attributes=attributes | {"pointwise_activation": wide.attributes["activation"]},
+        )
+        graph = _merge(graph, wide, node, merged)
     return graph

@@ -102,6 +102,7 @@ void sum_segment(const Segment& s) {
   const bool relu = kind == Activation::relu || kind == Activation::relu6;
   float* y = row.y + s.ow * 16 + s.v * lanes;
   if ((kind != Activation::none && !relu) || row.lanes_kept < 16) {
+    TESELA_UNROLL(16)
     for (int p = 0; p < count; ++p) store(y + p * 16, acc[p]);
     return finish_slowly(row, s.ow, count, s.v);
   }
@@ -158,18 +159,17 @@ void sum_three_columns(const GroupedArgs& args, const GroupedPhase& phase, const
 
 }  // namespace
 
-void conv2d_depthwise(const GroupedArgs& args, const ContractionOperands& io, int64_t task) {
-  const RowRange range(args, io, task);
+void sum_rows_in_place(const RowRange& range, const float* x, int64_t first_row) {
+  const GroupedArgs& args = range.args;
   const GroupedPhase& phase = range.phase;
   const int32_t* channels = args.channels ? args.channels + range.block * args.inputs * 16 : nullptr;
-  const float* x = io.x + range.image * io.x_image_stride + (channels ? 0 : range.block * args.x_plane_stride);
   Row row = range.row();
   row.inputs = args.inputs;
   for (int64_t oh = range.begin; oh < range.end; ++oh) {
     const int64_t ih = phase.origin_h + oh * args.stride_h;
     const int64_t kh = places_below(ih, args.tap_h, phase.KH, 0);
     row.kh = larger<int64_t>(0, places_below(ih, args.tap_h, phase.KH, args.IH) - kh);
-    row.x = x + ((ih + kh * args.tap_h) * args.IW + phase.origin_w) * 16;
+    row.x = x + ((ih + kh * args.tap_h - first_row) * args.IW + phase.origin_w) * 16;
     row.w = range.weights() + kh * phase.KW * args.inputs * 16;
     range.place_output(row, oh);
     if (args.three_columns) {
@@ -178,6 +178,12 @@ void conv2d_depthwise(const GroupedArgs& args, const ContractionOperands& io, in
       run_in_place(args, phase, row);
     }
   }
+}
+
+void conv2d_depthwise(const GroupedArgs& args, const ContractionOperands& io, int64_t task) {
+  const RowRange range = RowRange::of(args, io, task);
+  sum_rows_in_place(
+      range, io.x + range.image * io.x_image_stride + (args.channels ? 0 : range.block * args.x_plane_stride), 0);
 }
 
 }  // namespace tesela::TESELA_ISA

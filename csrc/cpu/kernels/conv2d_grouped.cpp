@@ -74,7 +74,7 @@ struct Band {
 }  // namespace
 
 void conv2d_grouped(const GroupedArgs& args, const ContractionOperands& io, int64_t task) {
-  const RowRange range(args, io, task);
+  const RowRange range = RowRange::of(args, io, task);
   if (range.begin >= range.end) return;
   const GroupedPhase& phase = range.phase;
   const int64_t begin = range.begin, rows = range.end - range.begin, taps = phase.KH * phase.KW;

@@ -15,6 +15,7 @@ void winograd_weights(const cpu::WinogradWeightsArgs&, const cpu::WinogradLane* 
 void gemm_pack_panel(const cpu::PackPanelArgs&, const float* b, float* packed, int64_t panel);
 void conv2d_depthwise(const cpu::GroupedArgs&, const cpu::ContractionOperands&, int64_t task);
 void conv2d_grouped(const cpu::GroupedArgs&, const cpu::ContractionOperands&, int64_t task);
+void conv2d_pointwise_depthwise(const cpu::PointwiseDepthwiseArgs&, const cpu::ContractionOperands&, int64_t task);
 void max_pool2d(const cpu::MaxPool2dArgs&, const cpu::MapOperands&, int64_t task);
 void max_pool2d_indices(const cpu::MaxPool2dArgs&, const cpu::MaxPool2dIndicesOperands&, int64_t task);
 void avg_pool2d(const cpu::AvgPool2dArgs&, const cpu::MapOperands&, int64_t task);

@@ -51,7 +51,9 @@ TESELA_INLINE void finish(const Row& row, int64_t ow, int v, vfloat sum) {
 template <int count>
 TESELA_INLINE void sum_pixels(const Row& row, int64_t ow, int64_t begin, int64_t end) {
   vfloat acc[count][block_vectors];
+  TESELA_UNROLL(8)
   for (int p = 0; p < count; ++p) {
+    TESELA_UNROLL(4)
     for (int v = 0; v < block_vectors; ++v) acc[p][v] = start(row, ow + p, v);
   }
   for (int64_t kh = 0; kh < row.kh; ++kh) {
@@ -70,8 +72,16 @@ TESELA_INLINE void sum_pixels(const Row& row, int64_t ow, int64_t begin, int64_t
       }
     }
   }
+  // A copy in memory, so that finish() is there once and the sums above stay in registers.
+  float sums[count * 16];
+  TESELA_UNROLL(8)
   for (int p = 0; p < count; ++p) {
-    for (int v = 0; v < block_vectors; ++v) finish(row, ow + p, v, acc[p][v]);
+    TESELA_UNROLL(4)
+    for (int v = 0; v < block_vectors; ++v) store(sums + p * 16 + v * lanes, acc[p][v]);
+  }
+  TESELA_UNROLL(1)
+  for (int p = 0; p < count; ++p) {
+    for (int v = 0; v < block_vectors; ++v) finish(row, ow + p, v, load(sums + p * 16 + v * lanes));
   }
 }
 
@@ -88,13 +98,11 @@ struct RowRange {
   const GroupedPhase& phase;
   int64_t image, block, begin, end;
 
-  TESELA_INLINE RowRange(const GroupedArgs& a, const ContractionOperands& o, int64_t task)
-      : args(a), io(o), phase(a.phases[task % a.n_phases]) {
+  TESELA_INLINE static RowRange of(const GroupedArgs& a, const ContractionOperands& o, int64_t task) {
+    const GroupedPhase& phase = a.phases[task % a.n_phases];
     task /= a.n_phases;
-    const int64_t plane = task / a.tasks_per_plane;
-    image = plane / a.blocks, block = plane % a.blocks;
-    begin = task % a.tasks_per_plane * a.rows_per_task;
-    end = smaller(begin + a.rows_per_task, phase.rows_h);
+    const int64_t plane = task / a.tasks_per_plane, begin = task % a.tasks_per_plane * a.rows_per_task;
+    return {a, o, phase, plane / a.blocks, plane % a.blocks, begin, smaller(begin + a.rows_per_task, phase.rows_h)};
   }
 
   TESELA_INLINE const float* weights() const { return phase.w + block * phase.KH * phase.KW * args.inputs * 16; }
@@ -125,5 +133,9 @@ struct RowRange {
     row.residual = io.residual ? io.residual + image * io.residual_image_stride + at : nullptr;
   }
 };
+
+// Sums the rows of a range, depthwise or of three columns: x is where row `first_row` of its block's plane lies, or of
+// the image's first block where lanes are permuted. Defined in conv2d_depthwise.cpp.
+void sum_rows_in_place(const RowRange& range, const float* x, int64_t first_row);
 
 }  // namespace tesela::TESELA_ISA

@@ -38,6 +38,7 @@ constexpr cpu::Kernels kernels = {
 #endif
     .conv2d_depthwise = conv2d_depthwise,
     .conv2d_grouped = conv2d_grouped,
+    .conv2d_pointwise_depthwise = conv2d_pointwise_depthwise,
     .max_pool2d = max_pool2d,
     .max_pool2d_indices = max_pool2d_indices,
     .avg_pool2d = avg_pool2d,

@@ -1,10 +1,16 @@
-"""conv2d and conv_transpose2d."""
+"""Convolutions."""
 
 from __future__ import annotations
 
 from .. import _core, arguments
 from ..arguments import flat, pair
 from .table import Dims, Operator, activation_arguments, expect_dims
+
+
+def _sides(a, weight: Dims):
+    if len(weight) != 4:
+        return (0, 0, 0, 0)  # refused by who is told the shape
+    return flat(arguments.convolution_padding(a["padding"], weight[2:], a["stride"], a["dilation"]))
 
 
 class Conv2d(Operator, name="conv2d"):
@@ -22,12 +28,8 @@ class Conv2d(Operator, name="conv2d"):
             "activation": arguments.activation("conv2d", activation),
         }
 
-    def _padding(self, a, weight: Dims):
-        return flat(arguments.convolution_padding(a["padding"], weight[2:], a["stride"], a["dilation"]))
-
     def _dims_and_flops(self, a, x, weight):
-        sides = self._padding(a, weight) if len(weight) == 4 else (0, 0, 0, 0)
-        return _core.conv2d_dims(x, weight, a["stride"], sides, a["dilation"], a["groups"])
+        return _core.conv2d_dims(x, weight, a["stride"], _sides(a, weight), a["dilation"], a["groups"])
 
     def dims(self, a, x, weight, bias=None, residual=None, gate=None):
         y = tuple(self._dims_and_flops(a, x, weight)[0])
@@ -40,11 +42,51 @@ class Conv2d(Operator, name="conv2d"):
         return self._dims_and_flops(a, x, weight)[1]
 
     def lower(self, program, a, x, weight, bias=None, residual=-1, gate=-1):
-        sides = self._padding(a, weight.shape)
         return [
             program.conv2d(
-                x, weight, bias, a["stride"], sides, a["dilation"], a["groups"], residual, gate,
+                x, weight, bias, a["stride"], _sides(a, weight.shape), a["dilation"], a["groups"], residual, gate,
                 *activation_arguments(a),
+            )
+        ]  # fmt: skip
+
+
+class PointwiseDepthwiseConv2d(Operator, name="pointwise_depthwise_conv2d"):
+    parameters = ("pointwise_weight", "pointwise_bias", "weight", "bias")
+    fuses_activation = True
+    per_image = True
+
+    def attributes(self, *, stride=1, padding=0, dilation=1, pointwise_activation=None, activation=None):
+        op = "pointwise_depthwise_conv2d"
+        return {
+            "stride": pair(op, "stride", stride),
+            "padding": padding if isinstance(padding, str) else arguments.padding(op, padding),
+            "dilation": pair(op, "dilation", dilation),
+            "pointwise_activation": arguments.activation(op, pointwise_activation),
+            "activation": arguments.activation(op, activation),
+        }
+
+    def _layers(self, a, x, pointwise_weight, weight):
+        """Sizes and flops of both convolutions."""
+        expect_dims(self.name, "pointwise_weight", pointwise_weight, (*pointwise_weight[:2], 1, 1))
+        z, first = _core.conv2d_dims(x, pointwise_weight, (1, 1), (0, 0, 0, 0), (1, 1), 1)
+        y, second = _core.conv2d_dims(z, weight, a["stride"], _sides(a, weight), a["dilation"], z[1])
+        expect_dims(self.name, "weight", weight, (z[1], 1, *weight[2:]))
+        return z, tuple(y), first + second
+
+    def dims(self, a, x, pointwise_weight, weight, pointwise_bias=None, bias=None):
+        z, y, _ = self._layers(a, x, pointwise_weight, weight)
+        expect_dims(self.name, "pointwise_bias", pointwise_bias, (z[1],))
+        expect_dims(self.name, "bias", bias, (y[1],))
+        return [y]
+
+    def flops(self, a, x, pointwise_weight, weight, pointwise_bias=None, bias=None):
+        return self._layers(a, x, pointwise_weight, weight)[2]
+
+    def lower(self, program, a, x, pointwise_weight, weight, pointwise_bias=None, bias=None):
+        return [
+            program.pointwise_depthwise_conv2d(
+                x, pointwise_weight, pointwise_bias, weight, bias, a["stride"], _sides(a, weight.shape), a["dilation"],
+                *activation_arguments(a, "pointwise_activation"), *activation_arguments(a),
             )
         ]  # fmt: skip
 

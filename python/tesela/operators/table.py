@@ -79,9 +79,9 @@ class Operator:
         return 0.0
 
 
-def activation_arguments(attributes: dict[str, Any]) -> tuple[str, float]:
+def activation_arguments(attributes: dict[str, Any], attribute: str = "activation") -> tuple[str, float]:
     """The attribute as the compiled module takes it: ("", 0.0) for none."""
-    activation = attributes["activation"] or ""
+    activation = attributes[attribute] or ""
     return (activation, 0.0) if isinstance(activation, str) else activation
 
 

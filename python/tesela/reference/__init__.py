@@ -24,7 +24,7 @@ from .array import (
     tile,
     transpose,
 )
-from .convolution import conv2d, conv_transpose2d
+from .convolution import conv2d, conv_transpose2d, pointwise_depthwise_conv2d
 from .detection import non_max_suppression, roi_align, top_k
 from .layout import concat, dropout, flatten, pad, pixel_shuffle, upsample
 from .map import (

@@ -1,4 +1,4 @@
-"""conv2d and conv_transpose2d: a sum over kernel taps."""
+"""Convolutions: a sum over kernel taps."""
 
 from __future__ import annotations
 
@@ -79,6 +79,30 @@ def conv2d(
     if residual is not None:
         y = y + _of_shape(residual, y.shape)
     return _activate(y, activation)
+
+
+def pointwise_depthwise_conv2d(
+    x: ArrayLike,
+    pointwise_weight: ArrayLike,
+    weight: ArrayLike,
+    pointwise_bias: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Padding | str = 0,
+    dilation: Pair = 1,
+    pointwise_activation: Activation = None,
+    activation: Activation = None,
+) -> Array:
+    """A 1x1 convolution that widens, pointwise_weight (OC, IC, 1, 1), and a depthwise one, weight (OC, 1, KH, KW).
+
+    The first half of the inverted residual of Sandler et al., "MobileNetV2", 2018.
+    """
+    z = conv2d(x, pointwise_weight, pointwise_bias, activation=pointwise_activation)
+    return conv2d(
+        z, weight, bias,
+        stride=stride, padding=padding, dilation=dilation, groups=z.shape[1], activation=activation,
+    )  # fmt: skip
 
 
 def conv_transpose2d(

@@ -19,6 +19,12 @@ def _conv2d(w, a, x, weight, bias="", residual=None, gate=None):
     return activated(w, a["activation"], y if residual is None else w("Add", y, residual))
 
 
+@exports("pointwise_depthwise_conv2d")
+def _pointwise_depthwise_conv2d(w, a, x, pointwise_weight, weight, pointwise_bias="", bias=""):
+    z = activated(w, a["pointwise_activation"], w("Conv", x, pointwise_weight, pointwise_bias))
+    return _conv2d(w, a | {"groups": w.dims[weight][0]}, z, weight, bias)
+
+
 @exports("conv_transpose2d")
 def _conv_transpose2d(w, a, x, weight, bias="", residual=None):
     stride, sides, extra = a["stride"], a["padding"], a["output_padding"]
