@@ -300,6 +300,14 @@ CONV2D_EDGES = [
     conv2d("winograd", 64, (23, 29), 70, 3, stride=2, padding=1, n=2),
     conv2d("winograd", 70, (34, 41), 64, 3, stride=2, padding=((0, 1), (2, 0))),
     conv2d("winograd", 128, 29, 128, 3, stride=2, padding=1, groups=2),
+    # Strided, of few channels, and by Winograd's algorithm as convolutions of stride 1; the fourth has odd sides.
+    conv2d("space to depth", 3, (23, 31), 32, 7, stride=2, padding=3, n=2),
+    conv2d("space to depth", 3, (40, 37), 64, 11, stride=4),
+    conv2d("space to depth", 3, (83, 75), 96, 11, stride=4, padding=2),
+    conv2d("space to depth", 4, (30, 41), 48, 7, stride=2, padding=((1, 2), (3, 0))),
+    conv2d("space to depth", 3, (19, 23), 40, (7, 8), stride=2, padding=2, n=2),
+    conv2d("space to depth", 3, (27, 24), 64, (8, 7), stride=2, padding=3),
+    conv2d("space to depth", 2, (70, 30), 33, (9, 11), stride=4, padding=((0, 3), (5, 0))),
     # Worth Strassen's algorithm: tiles of several heights, lines cut in two, several images.
     conv2d("strassen", 320, (4, 14), 128, 1),
     conv2d("strassen", 416, (2, 61), 128, 1),

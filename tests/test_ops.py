@@ -286,11 +286,13 @@ ALGORITHMS = {
     ],
 }
 TRANSFORMS = [  # tested below
-    *(f"winograd F({m},{r})" for m, r in ((2, 3), (4, 3), (3, 2), (4, 2), (2, 5), (3, 5))),
+    *(f"winograd F({m},{r})" for m, r in ((2, 3), (4, 3), (3, 2), (4, 2), (2, 5), (3, 5), (3, 4))),
+    "space to depth",
     "winograd F(3,3) stride 2",
     "strassen",
 ]
-EXACT_TRANSFORMS = {"winograd F(2,3)", "winograd F(3,2)", "winograd F(3,3) stride 2", "strassen"}  # by 0, 1, 1/2, 1/4
+# By 0, 1, 1/2 and 1/4.
+EXACT_TRANSFORMS = {"winograd F(2,3)", "winograd F(3,2)", "winograd F(3,3) stride 2", "space to depth", "strassen"}
 EPILOGUE_CASES = [
     *((algorithm, case) for algorithm, group in ALGORITHMS.items() for case in group),
     ("direct", cases.conv_transpose2d("epilogue", 20, 4, 21, 3, stride=2, padding=1)),
@@ -365,6 +367,7 @@ def test_unknown_algorithm(planned):
 
 WINOGRAD = [c for c in [*CONV2D, *CONV_TRANSPOSE2D] if c.name == "winograd"]
 STRASSEN = [c for c in CONV2D if c.name == "strassen"]
+SPACE_TO_DEPTH = [c for c in CONV2D if c.name == "space to depth"]
 TILED = [c for c in CONV2D if c.operands["weight"][2:] == (3, 3) and not {"stride", "dilation"} & c.arguments.keys()]
 
 
@@ -473,19 +476,53 @@ def test_winograd(case, epilogue, isa, planned):
         within(y, expected, after_activation(activation, sums, gamma(channels + 20) * magnitude))
 
 
-@pytest.mark.parametrize("case", [*WINOGRAD, *STRASSEN], ids=ids)
+def space_to_depth(case: cases.Case, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Operands of the convolution of stride 1 that the case is."""
+    attributes = TABLE["conv2d"].attributes(**case.arguments)
+    s, (_, kernel) = attributes["stride"][0], (weight.shape[:2], weight.shape[2:])
+    taps = [-(-k // s) for k in kernel]
+    (OH, OW), sides = compute(case, {"x": x, "weight": weight})[0].shape[2:], attributes["padding"]
+    sizes = [(out + t - 1) * s for out, t in zip((OH, OW), taps, strict=True)]
+    x = np.pad(x, ((0, 0), (0, 0), *((before, size) for (before, _), size in zip(sides, sizes, strict=True))))
+    weight = np.pad(weight, ((0, 0), (0, 0), *((0, t * s - k) for t, k in zip(taps, kernel, strict=True))))
+
+    def deep(a: np.ndarray) -> np.ndarray:
+        n, c, h, w = a.shape
+        a = a.reshape(n, c, h // s, s, w // s, s).transpose(0, 1, 3, 5, 2, 4)
+        return a.reshape(n, c * s * s, h // s, w // s)
+
+    return deep(x[:, :, : sizes[0], : sizes[1]]), deep(weight)
+
+
+@pytest.mark.parametrize("case", SPACE_TO_DEPTH, ids=ids)
+@pytest.mark.parametrize("epilogue", range(len(EPILOGUES)))
+def test_space_to_depth(case, epilogue, isa, planned):
+    bias, residual, activation = EPILOGUES[epilogue]
+    arrays, expected, _ = real_problem(case, bias, residual, activation)
+    plan = planned(case.op, arrays, {**case.arguments, "activation": activation}, "default")
+    assert plan.algorithms[0] == "space to depth"
+    (m,) = [int(re.search(r"F\((\d)", name)[1]) for name in plan.algorithms if name.startswith("winograd")]
+    x, weight = space_to_depth(case, arrays["x"], arrays["weight"])
+    (sums,) = compute(case, arrays)
+    magnitude = winograd_magnitude(m, x, weight, ((0, 0), (0, 0)))
+    magnitude += np.abs(arrays["residual"]) if residual else 0
+    magnitude += np.abs(arrays["bias"])[:, None, None] if bias else 0
+    within(*plan.run(), expected, after_activation(activation, sums, gamma(x.shape[1] + 20) * magnitude))
+
+
+@pytest.mark.parametrize("case", [*WINOGRAD, *STRASSEN, *SPACE_TO_DEPTH], ids=ids)
 def test_default_accuracy_is_about_twice_the_error_of_direct_sums(case, isa, planned):
     arrays, expected, _ = real_problem(case, False, False, None)
     strict, default = (planned(case.op, arrays, case.arguments, a).run()[0] for a in ("strict", "default"))
     assert np.square(default - expected).mean() <= 2.5**2 * np.square(strict - expected).mean()
 
 
-@pytest.mark.parametrize("case", WINOGRAD, ids=ids)
+@pytest.mark.parametrize("case", [*WINOGRAD, *SPACE_TO_DEPTH], ids=ids)
 def test_winograd_on_four_points_is_exact_on_integers(case, isa, planned):
     for bias, residual, activation in EPILOGUES:
         arrays, expected = integer_problem(case, bias, residual, activation)
         plan = planned(case.op, arrays, {**case.arguments, "activation": activation}, "default")
-        if EXACT_TRANSFORMS & set(plan.algorithms):
+        if not set(TRANSFORMS).difference(EXACT_TRANSFORMS) & set(plan.algorithms):
             np.testing.assert_array_equal(*plan.run(), expected)
 
 

@@ -87,13 +87,14 @@ class CpuBackend final : public Backend {
   const char* precisions() const override { return "'float32', or 'bfloat16' where it has AVX512_BF16,"; }
   bool stores_bfloat16_weights() const override { return true; }
 
-  // conv2d.cpp, conv2d_pointwise_depthwise.cpp, conv_transpose2d.cpp
+  // conv2d.cpp, conv2d_pointwise_depthwise.cpp, conv2d_space_to_depth.cpp, conv_transpose2d.cpp
   TensorId conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias, TensorId residual,
                   ActivationSpec) const override;
   TensorId gated_conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias, TensorId gate,
                         TensorId residual, ActivationSpec) const override;
   TensorId pointwise_depthwise_conv2d(Program&, TensorId x, const Conv2dLayer& pointwise,
                                       const Conv2dLayer& depthwise) const override;
+  TensorId conv2d_space_to_depth(Program&, TensorId x, const Conv2dLayer&, TensorId residual) const;
   TensorId conv_transpose2d_joined(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias,
                                    ActivationSpec) const;
   // gemm.cpp

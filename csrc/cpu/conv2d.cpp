@@ -220,13 +220,13 @@ static TensorId append_conv2d(Program& program, std::unique_ptr<Plan> plan, cons
 }
 
 TensorId append_candidate(Program& program, const Candidate& candidate, TensorId x, const Conv2dLayer& r,
-                          TensorId residual) {
+                          TensorId residual, const Conv2dShape* of) {
   std::vector<TensorId> inputs{candidate.reads_plain ? x : program.in_layout(x, Layout::blocked)};
   if (residual >= 0) inputs.push_back(program.in_layout(residual, Layout::blocked));
   const TensorSpec y = blocked_spec(r.s.y_dims());
   auto plan = candidate.plan(r, program.spec(inputs[0]), y, residual >= 0);
   plan->algorithm = candidate.algorithm;
-  return append_conv2d(program, std::move(plan), inputs, r.s, y);
+  return append_conv2d(program, std::move(plan), inputs, of ? *of : r.s, y);
 }
 
 TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight, const float* bias,
@@ -235,10 +235,16 @@ TensorId CpuBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, 
   const std::vector<Candidate> candidates = candidates_of(request, program.accuracy(), program.precision());
   std::vector<std::string> algorithms;
   if (program.accuracy() != Accuracy::strict && residual < 0 && joins_phases(s)) algorithms.push_back("joined phases");
+  if (program.accuracy() != Accuracy::strict && program.precision() == Precision::float32 && suits_space_to_depth(s)) {
+    algorithms.push_back("space to depth");
+  }
   const size_t others = algorithms.size();
   for (const Candidate& candidate : candidates) algorithms.push_back(candidate.algorithm);
   const size_t chosen = program.choose(std::move(algorithms));
-  if (chosen < others) return conv_transpose2d_joined(program, x, s, weight, bias, activation);
+  if (chosen < others) {
+    return s.transposed ? conv_transpose2d_joined(program, x, s, weight, bias, activation)
+                        : conv2d_space_to_depth(program, x, request, residual);
+  }
   return append_candidate(program, candidates[chosen - others], x, request, residual);
 }
 

@@ -26,8 +26,9 @@ struct Candidate {
 };
 // All of them, the one with the best estimate first.
 std::vector<Candidate> candidates_of(const Conv2dLayer& r, Accuracy accuracy, Precision precision);
+// `of`: the convolution that the layer is, where that is another one.
 TensorId append_candidate(Program& program, const Candidate& candidate, TensorId x, const Conv2dLayer& r,
-                          TensorId residual);
+                          TensorId residual, const Conv2dShape* of = nullptr);
 
 // Output pixels that see the same taps: all of a convolution, one residue class modulo the stride of a transposed one.
 struct Phase {
@@ -64,6 +65,10 @@ ContractionArgs conv2d_args(const Conv2dLayer& r, const TensorSpec& x, const Ten
 // Whether there are so few input channels that blocks of 16 would be mostly zeros; x may then be plain.
 bool is_stem(const Conv2dShape& s);
 std::unique_ptr<Plan> plan_stem(const Conv2dLayer& r, const TensorSpec& x, const TensorSpec& y, bool has_residual);
+
+// Whether a strided convolution of few channels is estimated to be faster by Winograd's algorithm, as one of stride 1
+// whose channels are the pixels that a stride passes over.
+bool suits_space_to_depth(const Conv2dShape& s);
 
 // Whether a transposed convolution of single pixels writes a panel for each output pixel, as one product.
 bool is_product_of_pixels(const Conv2dLayer& r, const TensorSpec& y);
@@ -103,6 +108,10 @@ struct MinimalFilter {
 // Every F(m, r) that applies and direct sums (null), the one that is estimated to be the fastest first. direct_rate:
 // products of direct sums in the time of one in float32.
 std::vector<const MinimalFilter*> filters_by_estimate(const Conv2dShape& s, double direct_rate);
+// The one with the least cost for a stride of 1 whatever the channels, and that cost; that of direct sums. In products
+// at the rate of the register tile.
+std::pair<const MinimalFilter*, double> cheapest_filter(const Conv2dShape& s);
+double direct_cost(const Conv2dShape& s);
 std::unique_ptr<Plan> plan_winograd(const MinimalFilter& f, const Conv2dLayer& r, const TensorSpec& x,
                                     const TensorSpec& y, bool has_residual);
 

@@ -20,6 +20,7 @@ const std::vector<MinimalFilter>& minimal_filters() {
       {"winograd F(4,2)", 4, 2, 1, {0.5, -0.5, 1.25, -1.25}, &Kernels::conv2d_winograd_4_2},
       {"winograd F(2,3)", 2, 3, 1, {0, 1, -1}, &Kernels::conv2d_winograd_2_3},
       {"winograd F(4,3)", 4, 3, 1, {0, 0.625, -0.625, 1.5, -1.5}, &Kernels::conv2d_winograd_4_3},
+      {"winograd F(3,4)", 3, 4, 1, {0, 0.625, -0.625, 1.5, -1.5}, &Kernels::conv2d_winograd_3_4},
       {"winograd F(2,5)", 2, 5, 1, {0, 0.625, -0.625, 1.5, -1.5}, &Kernels::conv2d_winograd_2_5},
       {"winograd F(3,5)", 3, 5, 1, {0.3125, -0.3125, 0.8125, -0.8125, 1.75, -1.75}, &Kernels::conv2d_winograd_3_5},
       {"winograd F(3,3) stride 2", 3, 3, 2, {0, 1, -1}, &Kernels::conv2d_winograd_3_3_strided},
@@ -123,6 +124,21 @@ std::vector<const MinimalFilter*> filters_by_estimate(const Conv2dShape& s, doub
   std::vector<const MinimalFilter*> filters;
   for (const auto& [estimate, filter] : estimates) filters.push_back(filter);
   return filters;
+}
+
+std::pair<const MinimalFilter*, double> cheapest_filter(const Conv2dShape& s) {
+  std::pair<const MinimalFilter*, double> best{nullptr, 0};
+  for (const MinimalFilter& f : minimal_filters()) {
+    if (f.r != taps_of(s) || f.stride != 1) continue;
+    const double estimate = winograd_cost(s, 1, static_cast<double>(s.OH), static_cast<double>(s.OW), f);
+    if (!best.first || estimate <= best.second) best = {&f, estimate};
+  }
+  return best;
+}
+
+double direct_cost(const Conv2dShape& s) {
+  const double weights = static_cast<double>(s.KH * s.KW) * channel_pairs(s);
+  return cost(static_cast<double>(s.N * s.OH * s.OW) * weights, weights, 0);
 }
 
 std::unique_ptr<Plan> plan_winograd(const MinimalFilter& f, const Conv2dLayer& request, const TensorSpec& x,

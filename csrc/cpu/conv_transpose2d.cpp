@@ -117,7 +117,7 @@ TensorId CpuBackend::conv_transpose2d_joined(Program& program, TensorId x, const
   }
   const Conv2dLayer request{joined.s, weights.data(), bias ? biases.data() : nullptr, activation};
   const Candidate best = candidates_of(request, program.accuracy(), program.precision())[0];
-  const TensorId y = append_candidate(program, best, x, request, -1);
+  const TensorId y = append_candidate(program, best, x, request, -1, &s);
   return pixel_shuffle(program, y, s.SH);
 }
 

@@ -251,6 +251,12 @@ struct ConvertArgs {
   Units units;            // N * blocks * strips
 };
 
+struct SpaceToDepthArgs {                                // x plain (N, C, IH, IW)
+  int64_t C, IH, IW, OH, OW, stride, pad_top, pad_left;  // stride 2 or 4
+  int64_t blocks, y_plane_stride;
+  Units rows;  // N * blocks * OH
+};
+
 struct PixelShuffleArgs {  // plain (N * C, r * r, H, W) -> (N * C, H * r, W * r)
   int64_t H, W, factor;
   Units rows;  // N * C * H * r
@@ -267,7 +273,7 @@ struct Kernels {
   ContractionKernel* conv2d_direct;     // any taps; rows of x are packed slice by slice
   ContractionKernel* conv2d_stem;       // few input channels, x plain or blocked
   WinogradKernel *conv2d_winograd_2_3, *conv2d_winograd_3_2, *conv2d_winograd_4_2, *conv2d_winograd_4_3;  // F(m, r)
-  WinogradKernel *conv2d_winograd_2_5, *conv2d_winograd_3_5, *conv2d_winograd_3_3_strided;
+  WinogradKernel *conv2d_winograd_3_4, *conv2d_winograd_2_5, *conv2d_winograd_3_5, *conv2d_winograd_3_3_strided;
   void (*winograd_weights)(const WinogradWeightsArgs&, const WinogradLane* lane, float* panel);  // 16 lanes
   ContractionKernel* gemm_rows;     // x plain (M, K), row-major
   ContractionKernel* gemm_columns;  // x plain (K, M), row-major
@@ -287,6 +293,7 @@ struct Kernels {
   void (*softmax_columns)(const SoftmaxArgs&, const MapOperands&, int64_t task);
   void (*resample2d_copy)(const Resample2dArgs&, const MapOperands&, int64_t task);
   void (*resample2d_bilinear)(const Resample2dArgs&, const MapOperands&, int64_t task);
+  void (*space_to_depth)(const SpaceToDepthArgs&, const MapOperands&, int64_t task);
   void (*plain_to_blocked)(const ConvertArgs&, const MapOperands&, int64_t task);
   void (*blocked_to_plain)(const ConvertArgs&, const MapOperands&, int64_t task);
   void (*pixel_shuffle)(const PixelShuffleArgs&, const MapOperands&, int64_t task);

@@ -290,6 +290,9 @@ void conv2d_winograd_4_2(const WinogradArgs& args, const ContractionOperands& io
 void conv2d_winograd_4_3(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
   winograd<SixPoints<4>>(args, io, task);
 }
+void conv2d_winograd_3_4(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
+  winograd<SixPoints<3>>(args, io, task);
+}
 void conv2d_winograd_2_5(const WinogradArgs& args, const ContractionOperands& io, int64_t task) {
   winograd<SixPoints<2>>(args, io, task);
 }

@@ -10,7 +10,7 @@ cpu::ContractionKernel conv2d_pointwise, conv2d_strassen, conv2d_direct, conv2d_
 cpu::ContractionKernel gemm_rows, gemm_columns, linear_bfloat16;
 cpu::ContractionKernel conv2d_products_bfloat16, linear_products_bfloat16;
 cpu::WinogradKernel conv2d_winograd_2_3, conv2d_winograd_3_2, conv2d_winograd_4_2, conv2d_winograd_4_3;
-cpu::WinogradKernel conv2d_winograd_2_5, conv2d_winograd_3_5, conv2d_winograd_3_3_strided;
+cpu::WinogradKernel conv2d_winograd_3_4, conv2d_winograd_2_5, conv2d_winograd_3_5, conv2d_winograd_3_3_strided;
 void winograd_weights(const cpu::WinogradWeightsArgs&, const cpu::WinogradLane* lane, float* panel);
 void gemm_pack_panel(const cpu::PackPanelArgs&, const float* b, float* packed, int64_t panel);
 void conv2d_depthwise(const cpu::GroupedArgs&, const cpu::ContractionOperands&, int64_t task);
@@ -25,6 +25,7 @@ void softmax_rows(const cpu::SoftmaxArgs&, const cpu::MapOperands&, int64_t task
 void softmax_columns(const cpu::SoftmaxArgs&, const cpu::MapOperands&, int64_t task);
 void resample2d_copy(const cpu::Resample2dArgs&, const cpu::MapOperands&, int64_t task);
 void resample2d_bilinear(const cpu::Resample2dArgs&, const cpu::MapOperands&, int64_t task);
+void space_to_depth(const cpu::SpaceToDepthArgs&, const cpu::MapOperands&, int64_t task);
 void plain_to_blocked(const cpu::ConvertArgs&, const cpu::MapOperands&, int64_t task);
 void blocked_to_plain(const cpu::ConvertArgs&, const cpu::MapOperands&, int64_t task);
 void pixel_shuffle(const cpu::PixelShuffleArgs&, const cpu::MapOperands&, int64_t task);
