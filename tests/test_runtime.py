@@ -169,6 +169,26 @@ def test_the_number_of_threads_follows_the_environment(python):
     assert python(again, TESELA_NUM_THREADS="7").split() == ["7", "7"]
 
 
+@pytest.mark.parametrize("op", ["stem", "winograd", "linear"])
+def test_work_is_cut_for_the_threads_of_the_plan(op):
+    g = tesela.Graph(op)
+    if op == "linear":
+        g.output(g.linear("layer", g.flatten("flat", g.input("x", (64, 1, 1))), 16))
+    elif op == "stem":
+        g.output(g.conv2d("layer", g.input("x", (3, 224, 224)), 64, 7, stride=2, padding=3))
+    else:
+        g.output(g.conv2d("layer", g.input("x", (64, 56, 56)), 64, 3, padding=1))
+    net, sizes = tesela.Network(g), []
+    before = tesela.num_threads()
+    try:
+        for threads_of_all, threads in ((64, 1), (1, 1), (1, 64), (64, 64)):
+            tesela.set_num_threads(threads_of_all)
+            sizes.append(net.compile(batch=1024 if op == "linear" else 1, threads=threads).memory()["scratch"])
+    finally:
+        tesela.set_num_threads(before)
+    assert sizes[0] == sizes[1] != sizes[2] == sizes[3]  # scratch is for the rows of a task
+
+
 @linux
 def test_the_number_of_threads_follows_the_affinity_mask(python):
     script = """

@@ -176,7 +176,8 @@ std::unique_ptr<Plan> plan_grouped(const Conv2dLayer& r, const TensorSpec& x, co
   const auto band = [&](int64_t rows) {
     return in_place ? 0.0 : row * band_extent(args.dense_h, rows, most_kh, args.stride_h, args.tap_h);
   };
-  int64_t rows = ceil_div(h.rows, std::clamp<int64_t>(ceil_div(4 * num_threads(), planes * args.n_phases), 1, h.rows));
+  int64_t rows =
+      ceil_div(h.rows, std::clamp<int64_t>(ceil_div(4 * planning_threads(), planes * args.n_phases), 1, h.rows));
   while (rows > 2 && band(rows) > 65536) rows = rows / 2;
   args.rows_per_task = rows;
   args.tasks_per_plane = ceil_div(h.rows, rows);

@@ -25,7 +25,7 @@ struct Band {
 // Output rows of a task: several tasks a thread, a band that fits L1 beside the weights, but not less than a few rows,
 // which share most of their input.
 int64_t rows_per_task(const Conv2dShape& s) {
-  const int64_t wanted = std::clamp<int64_t>(s.N * s.OH / (8 * num_threads()), 4, 16);
+  const int64_t wanted = std::clamp<int64_t>(s.N * s.OH / (8 * planning_threads()), 4, 16);
   int64_t rows = std::min(wanted, s.OH);
   while (rows > 1 && Band(s, rows).floats(s) > 1 << 14) --rows;
   return rows;
@@ -76,7 +76,7 @@ std::unique_ptr<Plan> plan_stem(const Conv2dLayer& r, const TensorSpec& x, const
     pack_panel(data.weights.data() + panel * problem.panel_stride, r, taps, 0, s.IC, panel);
   });
   append_tasks(data.tasks, 0, s.N * s.OH, s.OH, task_rows, problem.panels,
-               panel_parts(s.N * ceil_div(s.OH, task_rows), problem.panels, num_threads()));
+               panel_parts(s.N * ceil_div(s.OH, task_rows), problem.panels, planning_threads()));
   for (ContractionTask& task : data.tasks) task.row_begin *= s.OW, task.row_end *= s.OW;  // whole rows of pixels
   data.problems.push_back(problem);
   auto plan = plan_contraction("stem", args, std::move(data), kernels().conv2d_stem, has_residual);

@@ -158,7 +158,7 @@ std::unique_ptr<Plan> plan_winograd(const MinimalFilter& f, const Conv2dLayer& r
   weights.ic_stride = (s.transposed ? s.OC / s.G : 1) * s.KH * s.KW;
   float* to = data.weights.data();
   int64_t most_tiles = 0, most_blocks = 0;
-  const int64_t threads = num_threads();
+  const int64_t threads = planning_threads();
   for (const Phase& phase : phases) {
     const bool packed = !s.transposed && to != data.weights.data();  // all sub-grids have the same weights
     if (packed) to = data.weights.data();
