@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "shape.h"
+
 #if defined(__linux__)
 #include <pthread.h>
 #include <sched.h>
@@ -148,12 +150,25 @@ Shared& shared_team() {
   return *shared;
 }
 
-int positive_env(const char* name) {
+// 0 where the variable is not set, or begins with no number of threads. `rest` is what follows the number.
+int threads_of_env(const char* name, const char** rest = nullptr) {
   const char* value = std::getenv(name);
   if (value == nullptr) return 0;
   char* end = nullptr;
-  const long threads = std::strtol(value, &end, 10);  // OMP_NUM_THREADS may be a list: "4,2"
-  return end != value && threads > 0 && threads < 4096 ? static_cast<int>(threads) : 0;
+  const long threads = std::strtol(value, &end, 10);
+  if (rest) *rest = end;
+  return end != value && threads > 0 && threads <= most_threads ? static_cast<int>(threads) : 0;
+}
+
+int own_env() {
+  const char* rest = "";
+  const int threads = threads_of_env("TESELA_NUM_THREADS", &rest);
+  const char* value = std::getenv("TESELA_NUM_THREADS");
+  if (value != nullptr && (threads == 0 || *rest != '\0')) {
+    throw ShapeError("TESELA_NUM_THREADS: expected threads from 1 to " + std::to_string(most_threads) + ", got '" +
+                     value + "'");
+  }
+  return threads;
 }
 
 // CPUs granted to one control group: quota / period of cpu.max (version 2) or cfs_quota_us (version 1); 0 if unlimited.
@@ -265,8 +280,9 @@ int available_threads() {
 
 int num_threads() {
   if (const int threads = requested_threads.load()) return threads;
-  if (const int threads = positive_env("TESELA_NUM_THREADS")) return threads;
-  if (const int threads = positive_env("OMP_NUM_THREADS")) return threads;
+  if (const int threads = own_env()) return threads;
+  // Not ours to refuse, and it may be a list: "4,2".
+  if (const int threads = threads_of_env("OMP_NUM_THREADS")) return threads;
   return available_threads();
 }
 

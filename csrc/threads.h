@@ -60,7 +60,10 @@ std::mutex& fork_mutex();
 // CPUs granted by the control groups of this process, its own and those around it: the least; 0 if unlimited.
 int cgroup_quota(const std::string& root, const std::string& membership);
 int available_threads();  // CPUs this process may use: affinity mask and cgroup quota
-int num_threads();        // set_num_threads, else TESELA_NUM_THREADS, else OMP_NUM_THREADS, else available
+constexpr int most_threads = 4096;
+// set_num_threads, else TESELA_NUM_THREADS, else OMP_NUM_THREADS, else available. ShapeError where TESELA_NUM_THREADS
+// is no number of threads.
+int num_threads();
 void set_num_threads(int threads);
 
 }  // namespace tesela

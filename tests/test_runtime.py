@@ -162,11 +162,25 @@ def test_the_number_of_threads_follows_the_environment(python):
     assert python(show, OMP_NUM_THREADS="3").split() == ["3", "3"]
     assert python(show, OMP_NUM_THREADS="5,2").split() == ["5", "5"]
     assert python(show, OMP_NUM_THREADS="3", TESELA_NUM_THREADS="7").split() == ["7", "7"]
-    for nonsense in ("0", "-2", "many", ""):
-        assert python(show, TESELA_NUM_THREADS=nonsense).split() == [str(available)] * 2
     assert python(f"import tesela; tesela.set_num_threads(6); {show}", TESELA_NUM_THREADS="7").split() == ["6", "6"]
     again = f"import tesela; tesela.set_num_threads(6); tesela.set_num_threads(0); {show}"
     assert python(again, TESELA_NUM_THREADS="7").split() == ["7", "7"]
+
+
+def test_a_number_of_threads_that_is_none_is_refused_when_asked_for(python):
+    refused = """
+import numpy, os, tesela
+for nonsense in ("0", "-2", "many", "", "5,2", "4097", "99999999999999999999"):
+    os.environ["TESELA_NUM_THREADS"] = nonsense
+    for use in (tesela.num_threads, lambda: tesela.relu(numpy.ones(3, "float32"))):
+        try:
+            use()
+        except ValueError as error:
+            assert str(error) == f"TESELA_NUM_THREADS: expected threads from 1 to 4096, got '{nonsense}'", error
+        else:
+            raise AssertionError(f"accepted {nonsense!r}")
+"""
+    python(refused, TESELA_NUM_THREADS="many")
 
 
 @pytest.mark.parametrize("op", ["stem", "winograd", "linear"])

@@ -58,14 +58,14 @@ PYBIND11_MODULE(_core, m) {
   m.def("available_threads", &available_threads, "CPUs this process may use: affinity mask and cgroup quota.");
   m.def("cgroup_quota", &cgroup_quota, "root"_a, "membership"_a,
         "CPUs that the files of control groups grant: for tests.");
+  m.attr("most_threads") = most_threads;
   m.def("num_threads", &num_threads);
   m.def("set_planning_threads", &set_planning_threads, "threads"_a);
   m.def(
       "set_num_threads",
       [](int64_t threads) {
-        constexpr int64_t most = 4096;
-        if (threads < 0 || threads > most) {
-          throw ShapeError("set_num_threads: expected threads from 0 to " + std::to_string(most) + ", got " +
+        if (threads < 0 || threads > most_threads) {
+          throw ShapeError("set_num_threads: expected threads from 0 to " + std::to_string(most_threads) + ", got " +
                            std::to_string(threads));
         }
         set_num_threads(static_cast<int>(threads));

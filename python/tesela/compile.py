@@ -16,8 +16,6 @@ from .graph import Graph, Node
 from .operators import TABLE, Dims
 from .passes import optimize
 
-_MOST_THREADS = 4096
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -54,8 +52,8 @@ class CompiledNetwork:
 
         algorithms: by the names of layers in `choices`, one of the algorithms there; the first where none is named.
         """
-        if threads is not None and not 1 <= integer("compile", "threads", threads) <= _MOST_THREADS:
-            raise ValueError(f"compile: expected threads from 1 to {_MOST_THREADS}, got {threads}")
+        if threads is not None and not 1 <= integer("compile", "threads", threads) <= _core.most_threads:
+            raise ValueError(f"compile: expected threads from 1 to {_core.most_threads}, got {threads}")
         unknown = [name for name in outputs if name not in graph.dims]
         if isinstance(outputs, str) or not outputs or unknown or len(set(outputs)) < len(outputs):
             known = ", ".join(graph.dims)
