@@ -167,6 +167,13 @@ def test_the_number_of_threads_follows_the_environment(python):
     assert python(again, TESELA_NUM_THREADS="7").split() == ["7", "7"]
 
 
+def test_importing_brings_what_inference_needs(python):
+    shown = python("import sys, numpy; before = {*sys.modules}; import tesela; print(*{*sys.modules} - before)")
+    unneeded = {"hashlib", "json", "pathlib", "shutil", "tempfile", "tesela.models", "tesela.onnx", "tesela.published",
+                "tesela.tuning", "urllib", "zipfile"}  # fmt: skip
+    assert not unneeded.intersection(shown.split())
+
+
 def test_a_number_of_threads_that_is_none_is_refused_when_asked_for(python):
     refused = """
 import numpy, os, tesela

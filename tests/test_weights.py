@@ -352,3 +352,59 @@ def test_tensors_of_any_floating_type(state):
     torch = pytest.importorskip("torch")
     tensors = {name: torch.tensor(value).bfloat16().requires_grad_() for name, value in state.items()}
     same(network(tensors), state)
+
+
+def test_members_of_an_npz_stay_within_the_file_and_apart(state, tmp_path):
+    path = npz(tmp_path / "weights.npz", state)
+    whole = path.read_bytes()
+    directory = whole.index(b"PK\1\2")
+    second = whole.index(b"PK\1\2", directory + 4)
+    sizes = directory + 20  # of the first member: compressed, then as it is
+    for size in (2**31, len(whole)):
+        path.write_bytes(whole[:sizes] + 2 * size.to_bytes(4, "little") + whole[sizes + 8 :])
+        with pytest.raises(ValueError, match=r"is no readable \.npz file .*does not lie in the file"):
+            network(path)
+    path.write_bytes(whole[: second + 42] + (2**31).to_bytes(4, "little") + whole[second + 46 :])
+    with pytest.raises(ValueError, match=r"is no readable \.npz file"):
+        network(path)
+
+
+@pytest.mark.parametrize("header", [b"{'descr': (\n", b"{'descr': '<f4'", b"[" * 3000, b"\0\0"])
+def test_headers_that_are_none(tmp_path, header):
+    path = tmp_path / "weights.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("conv.bias.npy", b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(ValueError, match=r"is no readable \.npz file"):
+        network(path)
+
+
+def test_many_members_at_one_place_take_no_memory(tmp_path):
+    path = tmp_path / "weights.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", npy((1 << 20,)) + bytes(4 << 20))
+        archive.filelist *= 1000
+    with pytest.raises(ValueError, match="its members overlap"):
+        network(path)
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_every_form_of_array_in_an_npz(tmp_path, version):
+    arrays = {
+        "rows": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "columns": np.asfortranarray(np.arange(6, dtype=np.float64).reshape(2, 3)),
+        "number": np.float32(3),
+        "none": np.zeros((0, 3), np.float32),
+        "swapped": np.arange(3, dtype=">i8"),
+        "large": np.arange(1 << 19, dtype=np.float32),
+    }
+    path = tmp_path / "weights.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            stream = io.BytesIO()
+            np.lib.format.write_array(stream, np.asanyarray(array), version)
+            archive.writestr(name + ".npy", stream.getvalue())
+    read = weights.read(path)
+    assert list(read) == list(arrays)
+    for name, array in arrays.items():
+        assert read[name].dtype == array.dtype and read[name].flags.aligned
+        np.testing.assert_array_equal(read[name], array)

@@ -17,7 +17,6 @@ from .calls import by_name, call_of
 from .compile import CompiledNetwork
 from .graph import Graph
 from .operators import Dims
-from .tuning import tuned
 
 DEVICES = ("cpu", "cuda", "emulator", "auto")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
@@ -182,7 +181,11 @@ class Network:
         source, inputs = self._sized(int(batch), size)
         layers = None if outputs is None else self._layers(source, outputs)
         plan = partial(self._plan, source, inputs, layers, threads=threads, **options)
-        return tuned(plan) if boolean("compile", "tune", tune) else plan()
+        if not boolean("compile", "tune", tune):
+            return plan()
+        from .tuning import tuned  # reads and writes a file: nothing that every import needs
+
+        return tuned(plan)
 
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
         """The same on reference/ in float64, node by node: slow, and what the fast answer should be."""

@@ -8,13 +8,15 @@ import platform
 import sys
 from collections.abc import Iterator
 from contextvars import ContextVar
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _core
 from .arguments import integer
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def num_threads() -> int:
@@ -72,6 +74,8 @@ def cache() -> Path:
 
     Weights that published.py downloads, and what net.compile(tune=True) has measured.
     """
+    from pathlib import Path
+
     if folder := os.environ.get("TESELA_CACHE"):
         return Path(folder)
     if sys.platform == "darwin":
@@ -82,7 +86,8 @@ def cache() -> Path:
 def cpuinfo() -> dict[str, str]:
     """What Linux says about the first CPU; nothing elsewhere."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            lines = file.read().splitlines()
     except OSError:
         return {}
     pairs = [line.split(":", 1) for line in lines if ":" in line]

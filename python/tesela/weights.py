@@ -7,17 +7,16 @@ is named in the error. float16, bfloat16 and float64 numbers become float32, unl
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import published
 from .graph import Parameter
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 State = Mapping[str, np.ndarray]
 
@@ -65,12 +64,16 @@ def load(
         return seeded(parameters, seed)
     if isinstance(source, Mapping):
         return checked(source, parameters, network)
-    if isinstance(source, str) and source in published.ENTRIES:
-        unused = published.ENTRIES[source].unused
-        state = read(published.weights_file(source))
-        wanted = {name: v for name, v in state.items() if name in parameters or not name.startswith(unused)}
-        return checked(wanted, parameters, network, fresh=True)
     if isinstance(source, (str, os.PathLike)):
+        from pathlib import Path  # this and what knows of files are for those who have one: importing tesela is fast
+
+        from . import published
+
+        if isinstance(source, str) and source in published.ENTRIES:
+            unused = published.ENTRIES[source].unused
+            state = read(published.weights_file(source))
+            wanted = {name: v for name, v in state.items() if name in parameters or not name.startswith(unused)}
+            return checked(wanted, parameters, network, fresh=True)
         return checked(read(Path(source)), parameters, network, fresh=True)
     raise TypeError(f"{network}: expected weights as a dict, a path or None, got {type(source).__name__}")
 
@@ -81,11 +84,28 @@ def read(path: Path) -> dict[str, np.ndarray]:
         published_name = "" if path.suffix in (".npz", ".safetensors") else ", and no name in tesela.published.ENTRIES"
         raise FileNotFoundError(f"weights: no such file: {path}{published_name}")
     if path.suffix == ".npz":
+        import tokenize
+        import zipfile
+        import zlib
+
+        from . import npz
+
         try:
-            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        # TypeError: an .npy file, which is no archive. MemoryError: a header that promises more than there is.
-        except (OSError, ValueError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+            return npz.read(path)
+        # SyntaxError, TokenError: of a header. TypeError: it promises more than there is, MemoryError: than memory
+        # holds. RuntimeError: of a member that is encrypted.
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            EOFError,
+            MemoryError,
+            RuntimeError,
+            SyntaxError,
+            tokenize.TokenError,
+            zipfile.BadZipFile,
+            zlib.error,
+        ) as error:
             reason = (
                 "" if "pickle" in str(error) else f": {error}"
             )  # NumPy's advice is to unpickle, which nothing here does
