@@ -15,7 +15,7 @@ import tesela as ts
 from tesela import Graph, Network, models
 from tesela.graph import Parameter
 from tesela.network import ACCURACIES
-from tesela.passes import optimize
+from tesela.passes import Scaled, optimize
 
 # From the papers; for those that torchvision has, also multiply-adds, from its documentation; those of AlexNet from Sze
 # et al., "Efficient processing of deep neural networks", 2017. Senets from timm's.
@@ -224,6 +224,36 @@ def test_optimized_graph_is_the_same_network(net):
         x = images(net)
         # Folded weights are rounded to float32 once more; that is all.
         near(*graph.evaluate(parameters, {"image": x}), net.reference(x), bound=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows"), [((5, 3, 3, 3), 5), ((4, 6, 2, 2), 24), ((300, 700), 300), ((0, 3, 1, 1), 0)]
+)
+def test_folded_weights_are_rounded_once(shape, rows):
+    rng = np.random.default_rng(0)
+    weight, factors = rng.standard_normal(shape, np.float32), rng.standard_normal(rows)
+    expected = (weight.reshape(rows, -1 if rows else 3) * factors[:, None]).astype(np.float32).reshape(shape)
+    scaled = Scaled(weight, factors)
+    equal(np.asarray(scaled), expected)
+    equal(np.asarray(scaled, np.float64), expected.astype(np.float64))
+    assert scaled.shape == shape and scaled.nbytes == weight.nbytes
+
+
+@pytest.mark.parametrize(("shape", "factors"), [((5, 3), 4), ((5, 3), 0)])
+def test_rows_that_are_none_are_refused(shape, factors):
+    with pytest.raises(ValueError, match=r"scaled_rows: .* are not .* rows"):
+        np.asarray(Scaled(np.ones(shape, np.float32), np.ones(factors)))
+
+
+def test_batch_norm_folds_into_groups_of_a_transposed_convolution():
+    g = Graph("transposed")
+    x = g.conv_transpose2d("up", g.input("image", (4, 5, 5)), 6, 3, groups=2)
+    g.output(g.batch_norm("norm", x))
+    rng = np.random.default_rng(0)
+    net = Network(g, {name: rng.random(p.shape, np.float32) + 0.5 for name, p in g.parameters.items()})
+    x = rng.standard_normal((2, 4, 5, 5), np.float32)
+    assert [node.name for node in optimize(net.graph, dict(net.parameters))[0].nodes] == ["up"]
+    near(net(x), net.reference(x))
 
 
 def excited(wide=24, narrow=8, output=()):

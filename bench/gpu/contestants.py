@@ -91,7 +91,7 @@ def torch_contestant(
     graph, parameters = fold_batch_norm(network.graph, network.parameters)
 
     def on_device(array: np.ndarray) -> Any:
-        tensor = torch.tensor(array).to(where, dtype)
+        tensor = torch.tensor(np.asarray(array)).to(where, dtype)
         return tensor.contiguous(memory_format=memory_format) if tensor.ndim == 4 else tensor
 
     constants, image = {name: on_device(value) for name, value in parameters.items()}, on_device(x)
@@ -203,7 +203,7 @@ def in_float64(network: Network, x: np.ndarray, device: str) -> np.ndarray:
     where = device if on_gpu(device) else "cpu"
     graph, parameters = fold_batch_norm(network.graph, network.parameters)
     with torch.inference_mode():
-        constants = {name: torch.tensor(value).to(where).double() for name, value in parameters.items()}
+        constants = {name: torch.tensor(np.asarray(value)).to(where).double() for name, value in parameters.items()}
         return forward(graph, constants, torch.tensor(x).to(where).double())[0].cpu().numpy()
 
 

@@ -5,8 +5,11 @@
 
 #include "module.h"
 
+#include <algorithm>
+
 #include "backend.h"
 #include "cpu/backend.h"
+#include "scaled_rows.h"
 #include "threads.h"
 
 namespace py = pybind11;
@@ -55,6 +58,23 @@ PYBIND11_MODULE(_core, m) {
         cpu::set_max_isa(isa.cast<std::string>());
       },
       "isa"_a);
+  m.def(
+      "scaled_rows",
+      [](const Floats& weight, const py::array_t<double, py::array::c_style>& factors) {
+        const Dims dims = dims_of(weight);
+        const int64_t rows = factors.size(), elements = weight.size();
+        if (rows == 0 ? elements != 0 : elements % rows != 0) {
+          throw ShapeError("scaled_rows: " + to_string(dims) + " are not " + std::to_string(rows) + " rows");
+        }
+        Floats scaled(dims);
+        const float* from = weight.data();
+        const double* by = factors.data();
+        float* to = scaled.mutable_data();
+        const py::gil_scoped_release unlocked;
+        scale_rows(from, by, to, rows, elements / std::max<int64_t>(rows, 1));
+        return scaled;
+      },
+      "weight"_a, "factors"_a, "A copy with each of as many rows as there are factors times its own.");
   m.def("available_threads", &available_threads, "CPUs this process may use: affinity mask and cgroup quota.");
   m.def("cgroup_quota", &cgroup_quota, "root"_a, "membership"_a,
         "CPUs that the files of control groups grant: for tests.");

@@ -139,7 +139,7 @@ class CompiledNetwork:
             }
             operator = TABLE[node.op]
             for operand, name in node.parameters.items():
-                value = constants[name]
+                value = np.asarray(constants[name])
                 operands[operand] = value if operand in operator.parameters else program.constant(value)
             try:
                 results = operator.lower(program, node.attributes, **operands)

@@ -15,14 +15,37 @@ written in place (csrc/program.h).
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from . import _core
 from .graph import Graph, Node
 from .operators import TABLE, Activation, BatchNorm
 
-Parameters = dict[str, np.ndarray]
+
+@dataclass(frozen=True)
+class Scaled:
+    """A weight whose rows are to be multiplied by one factor each. An array of it is made when its layer is planned:
+    of all layers at once it would be the weights again."""
+
+    weight: np.ndarray
+    factors: np.ndarray  # float64
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.weight.shape
+
+    @property
+    def nbytes(self) -> int:
+        return self.weight.nbytes
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(_core.scaled_rows(self.weight, self.factors), dtype)
+
+
+Parameters = dict[str, np.ndarray | Scaled]
 
 
 def optimize(graph: Graph, parameters: Parameters, *, strict: bool = False) -> tuple[Graph, Parameters]:
@@ -103,19 +126,15 @@ def fold_batch_norm(graph: Graph, parameters: Parameters) -> tuple[Graph, Parame
         given = {operand: parameters[name] for operand, name in norm.parameters.items()}
         with np.errstate(all="ignore"):
             scale, shift = BatchNorm.scale_and_shift(norm.attributes, **given)
-            weight = parameters[weight_name]
-            scaled = np.empty(weight.shape, np.float32)
-            factors, split = scale.reshape(-1, *[1] * (weight.ndim - 1)), weight.shape
+            weight, factors = np.asarray(parameters[weight_name]), np.asarray(scale, np.float64)
             if producer.op == "conv_transpose2d":
                 # (IC, OC / groups, KH, KW): a row of input channels belongs to one group of output channels.
                 groups = producer.attributes["groups"]
-                factors, split = scale.reshape(groups, 1, -1, 1, 1), (groups, -1, *weight.shape[1:])
-            # In float64, piece by piece: an array of it would be twice the weights.
-            to = scaled.reshape(split)
-            np.multiply(weight.reshape(split), factors, out=to, dtype=np.float64, casting="same_kind")
+                inputs, each = weight.shape[0] // groups, weight.shape[1]
+                factors = np.broadcast_to(factors.reshape(groups, 1, each), (groups, inputs, each)).reshape(-1)
             bias = parameters[producer.parameters["bias"]] * scale + shift if "bias" in producer.parameters else shift
         folded = {"weight": f"{weight_name} * {norm.name}", "bias": f"{producer.name}.bias * {norm.name}"}
-        parameters[folded["weight"]] = scaled
+        parameters[folded["weight"]] = Scaled(weight, factors)
         parameters[folded["bias"]] = np.ascontiguousarray(bias, np.float32)
         shapes = {
             name: replace(graph.parameters[weight_name], shape=parameters[name].shape) for name in folded.values()
@@ -159,7 +178,9 @@ def squeeze_early(graph: Graph, parameters: Parameters) -> tuple[Graph, Paramete
 
         def of(node: Node, operand: str) -> np.ndarray:
             return (
-                parameters[node.parameters[operand]].astype(np.float64) if operand in node.parameters else np.zeros(1)
+                np.asarray(parameters[node.parameters[operand]], np.float64)
+                if operand in node.parameters
+                else np.zeros(1)
             )
 
         with np.errstate(all="ignore"):

@@ -16,7 +16,7 @@ DISTRIBUTION = "torch"
 def prepare(model: Model, threads: int, memory_format=torch.contiguous_format) -> Run:
     torch.set_num_threads(threads)
     graph, parameters = fold_batch_norm(model.graph, model.parameters)
-    constants = {name: torch.from_numpy(value) for name, value in parameters.items()}
+    constants = {name: torch.from_numpy(np.asarray(value)) for name, value in parameters.items()}
     constants = {n: c.contiguous(memory_format=memory_format) if c.ndim == 4 else c for n, c in constants.items()}
 
     @torch.inference_mode()
