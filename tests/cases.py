@@ -473,6 +473,11 @@ GEMM = [
     gemm("scalar", 20, 9, 18, c=(1, 1), alpha=2.0, beta=4.0, trans_b=True),
     gemm("one_row", 1, 9, 18, c=(1, 18), beta=0.25),
     gemm("slices", 20, 600, 33, c=(20, 33), alpha=-1.0, beta=2.0, trans_a=True, trans_b=True),
+    gemm("blocks", 410, 1040, 530, c=(410, 530), alpha=2.0),  # of rows, panels and products
+    gemm("blocks", 205, 530, 1090, trans_a=True, trans_b=True),
+    gemm("few_rows", 1, 40, 4200),  # more columns than a block has
+    gemm("few_rows", 3, 43, 35, c=(3, 35), alpha=-2.0, beta=0.5, trans_a=True),
+    gemm("few_rows", 4, 24, 129, c=(129,)),
 ]  # fmt: skip
 
 # ------------------------------------------------------------------------------------------------- normalization

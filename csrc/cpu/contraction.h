@@ -18,6 +18,8 @@ struct ContractionData {  // what ContractionArgs points to
 
 // Products per slice: kc x 16 weights (16 KB) stay in half of a 32 KB L1 while the rows stream through the other half.
 inline constexpr int64_t default_kc = 256;
+// AVX-512's tiles are two panels wide and stream both from L2: longer slices, fewer passes over the sums.
+inline int64_t sliced_kc() { return kernels().lanes == 16 ? 2 * default_kc : default_kc; }
 // Rows per task: max_task_rows x default_kc packed floats take 192 KB, within half of a 512 KB L2.
 inline constexpr int64_t max_task_rows = 192;
 

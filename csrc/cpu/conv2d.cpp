@@ -68,8 +68,7 @@ ContractionArgs conv2d_args(const Conv2dLayer& r, const TensorSpec& x, const Ten
   args.y_plane_stride = y.plane_stride;
   args.total_panels = y.blocks();
   args.last_panel_lanes = s.OC - (y.blocks() - 1) * channel_block;
-  // AVX-512's tiles are two panels wide and stream both from L2: longer slices, fewer passes over the sums.
-  args.kc = kernels().lanes == 16 ? 2 * default_kc : default_kc;
+  args.kc = sliced_kc();
   args.scale = args.residual_scale = 1.0f;
   args.activation = r.activation;
   return args;

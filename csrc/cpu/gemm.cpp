@@ -1,5 +1,7 @@
 // Planning of gemm and linear.
 
+#include <limits>
+
 #include "../half.h"
 #include "contraction.h"
 
@@ -40,16 +42,37 @@ int64_t cut(const GemmShape& s, ContractionArgs& args, ContractionData& data) {
 
 double bytes_of(const GemmShape& s) { return 4.0 * (1.0 * s.M * s.K + 1.0 * s.K * s.N + 1.0 * s.M * s.N); }
 
-// gemm with both operands known only at run time: op(b) is packed first, into a tensor of the program.
-struct PackPanels final : Plan {
-  PackPanelArgs args;
-  void (*kernel)(const PackPanelArgs&, const float*, float*, int64_t);
-  int64_t panels;
-  void run(const Operand* inputs, const Operand* outputs, const Execution& execution) const override {
-    execution.team->run(panels,
-                        [&](int64_t panel, int) { kernel(args, inputs[0].floats(), outputs[0].floats(), panel); });
+// Rows of a product for which packing b costs more than reading it where it lies: packing wins from 8 on.
+constexpr int64_t few_rows = 4;
+
+// Tasks of a product whose b is packed while it runs: so many parts of the rows x so many of the panels that the last
+// thread is done earliest, by estimate. Each task packs its own rows and panels, so a finer cut packs more.
+void cut_to_pack(const GemmShape& s, ContractionArgs& args, ContractionData& data) {
+  constexpr double packed_element = 16;  // costs as much as so many products
+  constexpr double late = 0.125;         // of a task that the last one may be late by: a core may lose its time slice
+  const int64_t threads = planning_threads(), most = threads > 1 ? 8 * threads : 1;
+  const int64_t panels = args.total_panels;
+  int64_t row_parts = 1, parts = 1;
+  double least = std::numeric_limits<double>::infinity();
+  for (int64_t r = 1; r <= std::min(most, s.M); ++r) {
+    for (int64_t p = 1; p <= std::min(most / r, panels); ++p) {
+      const double rows = ceil_div(s.M, r), columns = ceil_div(panels, p) * channel_block;
+      const double blocks = ceil_div(ceil_div(panels, p), args.block_panels);
+      const double task = rows * columns + packed_element * (columns + blocks * rows);
+      const double time = (ceil_div(r * p, threads) + late) * task;
+      if (time < least) least = time, row_parts = r, parts = p;
+    }
   }
-};
+  Contraction problem{};
+  problem.k = s.K;
+  problem.panels = panels;
+  data.problems.push_back(problem);
+  const int64_t task_rows = std::max<int64_t>(ceil_div(s.M, row_parts), 1);
+  append_tasks(data.tasks, 0, s.M, std::max<int64_t>(s.M, 1), task_rows, panels, parts);
+  const int64_t row_blocks = ceil_div(task_rows, max_task_rows);
+  args.block_rows = ceil_div(task_rows, row_blocks);
+  args.block_panels = std::min(args.block_panels, std::max<int64_t>(ceil_div(panels, parts), 1));
+}
 
 }  // namespace
 
@@ -109,36 +132,45 @@ TensorId CpuBackend::gemm(Program& program, TensorId a, TensorId b, TensorId c, 
   b = program.in_layout(b, Layout::plain);
   ContractionArgs args = matrix_args(s, trans_a ? s.M : s.K, activation);
 
-  auto pack = std::make_unique<PackPanels>();
-  pack->algorithm = "pack panels";
-  pack->args = {s.K, s.N, trans_b ? s.K : s.N, trans_b};
-  pack->kernel = kernels().gemm_pack_panel;
-  pack->panels = args.total_panels;
-  pack->bytes = 8.0 * s.K * s.N;
-  const TensorId panels =
-      program.append(std::move(pack), {b}, {plain_spec({args.total_panels, s.K, channel_block})})[0];
-
+  args.b = {s.K, s.N, trans_b ? s.K : s.N, trans_b};
   ContractionData data;
-  const int64_t task_rows = cut(s, args, data);
+  ContractionKernel* kernel;
+  size_t scratch_bytes;
+  if (s.M <= few_rows && !trans_b) {
+    kernel = kernels().gemm_few_rows;
+    args.a_row_stride = trans_a ? 1 : s.K, args.a_product_stride = trans_a ? s.M : 1;
+    args.block_panels = 128;  // 8 KB of a row of b on end, as one page would have it, and sums that stay in L1 or L2
+    const int64_t parts = std::clamp<int64_t>(args.total_panels / 4, 1, planning_threads());  // memory is the limit
+    if (s.M > 0) append_tasks(data.tasks, 0, s.M, s.M, s.M, args.total_panels, parts);
+    scratch_bytes = static_cast<size_t>(s.M * args.block_panels * channel_block) * sizeof(float);
+  } else {
+    kernel = trans_a ? kernels().gemm_columns : kernels().gemm_rows;
+    args.kc = std::clamp<int64_t>(round_up(s.K, 16), 16, sliced_kc());
+    args.block_panel_stride = args.kc * 16 + 16;  // no power of two: panels are written side by side
+    args.block_panels = 32;                       // a megabyte at most, in L2
+    cut_to_pack(s, args, data);
+    scratch_bytes = contraction_scratch(args.block_rows, args.kc) +
+                    static_cast<size_t>(args.block_panels * args.block_panel_stride) * sizeof(float);
+  }
   args.scale = alpha;
   args.residual_scale = beta;
   args.problems = data.problems.data();
   args.tasks = data.tasks.data();
-  const int64_t kc = args.kc, tasks = static_cast<int64_t>(data.tasks.size());
+  const int64_t tasks = static_cast<int64_t>(data.tasks.size());
   const bool has_c = c >= 0;
   // A row of c is added to every row of y: its own rows are zero floats apart.
   args.residual_is_row = c_is_row;
   auto plan = make_plan(
-      "gemm", args, std::move(data), trans_a ? kernels().gemm_columns : kernels().gemm_rows,
+      "gemm", args, std::move(data), kernel,
       [has_c](const Operand* inputs, const Operand* outputs, float* scratch) {
         return ContractionOperands{
             inputs[0].floats(), outputs[0].floats(), has_c ? inputs[2].floats() : nullptr, 0, 0, 0, scratch,
             inputs[1].floats()};
       },
       tasks);
-  plan->scratch_bytes = contraction_scratch(task_rows, kc);
+  plan->scratch_bytes = scratch_bytes;
   plan->flops = s.flops(), plan->bytes = bytes_of(s);
-  std::vector<TensorId> inputs{a, panels};
+  std::vector<TensorId> inputs{a, b};
   if (has_c) inputs.push_back(program.in_layout(c, Layout::plain));
   return program.append(std::move(plan), inputs, {plain_spec({s.M, s.N})})[0];
 }

@@ -38,6 +38,11 @@ struct ContractionTask {
   int64_t row_begin, row_end;               // over N * rows_h * rows_w
 };
 
+struct PackPanelArgs {  // gemm's op(b), plain, into panels of 16 columns
+  int64_t k, columns, ldb;
+  bool transposed;  // b is (N, K)
+};
+
 struct ContractionArgs {
   const Contraction* problems;
   const ContractionTask* tasks;
@@ -47,7 +52,11 @@ struct ContractionArgs {
   int64_t kernel_h, dilation_h, pad_top, pad_left;
   int64_t x_channel_stride, x_row_stride, x_pixel_stride, plain_image_stride;  // the last is 0 for blocked
   int64_t band_rows, phases, phase_width;
-  int64_t lda;  // gemm: floats between rows (or columns) of a
+  int64_t lda;                               // gemm: floats between rows (or columns) of a
+  int64_t a_row_stride, a_product_stride;    // gemm_few_rows: of op(a)
+  PackPanelArgs b;                           // gemm: how op(b) lies where it is no parameter, ...
+  int64_t block_panels, block_panel_stride;  // ... taken so many panels at a time, packed so far apart, ...
+  int64_t block_rows;                        // ... for at most so many rows at a time
   // Output: pixel steps between neighbouring rows.
   int64_t OW, step_h, step_w;
   int64_t y_pixel_stride;                  // floats between pixels: 16 blocked, N plain
@@ -67,7 +76,7 @@ struct ContractionOperands {
   const float* residual;  // null when there is none
   int64_t x_image_stride, y_image_stride, residual_image_stride;
   float* scratch;
-  const float* w = nullptr;  // gemm: panels packed during this run, instead of the problem's
+  const float* b = nullptr;  // gemm: plain, packed during this run, instead of the problem's weights
   // conv2d_pointwise: (N, blocks, 16), y = activation(gate * (sum + bias) + residual); null when there is none.
   const float* gate = nullptr;
   int64_t gate_image_stride = 0;
@@ -101,11 +110,6 @@ struct WinogradWeightsArgs {
 struct WinogradLane {
   const float* kernel;  // of the first input channel that its output channel has, `begin` of k
   int64_t begin, end;   // none: equal
-};
-
-struct PackPanelArgs {  // gemm's op(b), plain, into panels of 16 columns
-  int64_t k, columns, ldb;
-  bool transposed;  // b is (N, K)
 };
 
 // --------------------------------------------------------------------------------------- convolution, small groups
@@ -275,9 +279,10 @@ struct Kernels {
   WinogradKernel *conv2d_winograd_2_3, *conv2d_winograd_3_2, *conv2d_winograd_4_2, *conv2d_winograd_4_3;  // F(m, r)
   WinogradKernel *conv2d_winograd_3_4, *conv2d_winograd_2_5, *conv2d_winograd_3_5, *conv2d_winograd_3_3_strided;
   void (*winograd_weights)(const WinogradWeightsArgs&, const WinogradLane* lane, float* panel);  // 16 lanes
-  ContractionKernel* gemm_rows;     // x plain (M, K), row-major
-  ContractionKernel* gemm_columns;  // x plain (K, M), row-major
-  void (*gemm_pack_panel)(const PackPanelArgs&, const float* b, float* packed, int64_t panel);
+  ContractionKernel* gemm_rows;      // x plain (M, K), row-major
+  ContractionKernel* gemm_columns;   // x plain (K, M), row-major
+  ContractionKernel* gemm_few_rows;  // x plain, either; b plain (K, N), row-major, read where it lies
+  void (*gemm_pack_panel)(const PackPanelArgs&, const float* b, float* packed, int64_t panel);  // all its products
   ContractionKernel* linear_bfloat16;  // x plain, weights stored as bfloat16
   // From products of bfloat16: null in builds without them, and to be called where has_bfloat16_products() only.
   ContractionKernel *conv2d_products_bfloat16, *linear_products_bfloat16;

@@ -144,51 +144,66 @@ TESELA_INLINE void place_pixels(const ContractionArgs& args, const Contraction& 
   }
 }
 
+// One slice of products of a task: its weights, from the task's first panel on, and those that come after it.
+struct Slice {
+  int64_t k, count;
+  const float* w;
+  int64_t panel_stride;
+  const float* next;  // null: nothing comes next
+};
+
 // Source: tiles is its table; place(count, rows) says where results go; pack(cut, k, count) readies a slice; a(row, k)
 // is the address of a tile's first product in it. A packed one adds block_stride(height), the distance to the next 16
 // products; a gathered one offsets(k), and its tiles stay within a row of pixels.
+template <class Source>
+TESELA_INLINE void multiply_slice(const ContractionArgs& args, const Contraction& problem, const ContractionTask& task,
+                                  const ContractionOperands& io, const Source& source, const Cut& cut,
+                                  const TileRow* rows, const Slice& slice) {
+  const int64_t image = io.gate ? task.row_begin / (problem.rows_h * problem.rows_w) : 0;  // of all rows, with a gate
+  const int widest = tile_panels(cut.height(0));
+  for (int panel = task.panel_begin; panel < task.panel_end;) {
+    int width = smaller(widest, task.panel_end - panel);
+    if (width == 3) width = 2;
+    const int64_t output_panel = problem.panel + panel;
+    Tile tile;
+    tile.k = slice.count;
+    tile.w = slice.w + (panel - task.panel_begin) * slice.panel_stride;
+    tile.w_panel_stride = slice.panel_stride;
+    tile.y = io.y + output_panel * args.y_plane_stride;
+    tile.residual = io.residual ? io.residual + output_panel * args.y_plane_stride : nullptr;
+    tile.y_panel_stride = args.y_plane_stride;
+    tile.bias = args.bias ? args.bias + output_panel * 16 : nullptr;
+    tile.gate = io.gate ? io.gate + image * io.gate_image_stride + output_panel * 16 : nullptr;
+    tile.first = slice.k == 0;
+    tile.last = slice.k + slice.count >= problem.k;
+    tile.lanes_in_last = output_panel + width == args.total_panels ? static_cast<int>(args.last_panel_lanes) : 16;
+    if constexpr (Source::gathered) tile.offsets = source.offsets(slice.k);
+    const float* next = panel + width < task.panel_end ? tile.w + width * slice.panel_stride : slice.next;
+    const NextWeights weights{next, slice.panel_stride, slice.count, width, cut.tiles()};
+    int64_t index = 0;
+    for (TileRows at(cut); at.valid(); at.next()) {
+      weights.share(index++, tile);
+      tile.a = source.a(at.begin, slice.k);
+      tile.rows = rows + at.begin;
+      if constexpr (!Source::gathered) tile.a_block_stride = source.block_stride(at.height);
+      Source::tiles[at.height - 1][width / 2](args, tile);
+    }
+    panel += width;
+  }
+}
+
 template <class Source>
 TESELA_INLINE void contract(const ContractionArgs& args, const Contraction& problem, const ContractionTask& task,
                             const ContractionOperands& io, Source& source, TileRow* rows) {
   const int64_t count_rows = task.row_end - task.row_begin;
   const Cut cut(count_rows, Source::gathered ? problem.rows_w : count_rows);
-  const int64_t image = io.gate ? task.row_begin / (problem.rows_h * problem.rows_w) : 0;  // of all rows, with a gate
   source.place(cut.rows, rows);
-  const int widest = tile_panels(cut.height(0));
+  const float* w = problem.w + task.panel_begin * problem.panel_stride;
   for (int64_t k = 0; k < problem.k || k == 0; k += args.kc) {
     const int64_t count = smaller(args.kc, problem.k - k);
     source.pack(cut, k, count);
-    for (int panel = task.panel_begin; panel < task.panel_end;) {
-      int width = smaller(widest, task.panel_end - panel);
-      if (width == 3) width = 2;
-      const int64_t output_panel = problem.panel + panel;
-      Tile tile;
-      tile.k = count;
-      tile.w = problem.w + panel * problem.panel_stride + k * 16;
-      tile.w_panel_stride = problem.panel_stride;
-      tile.y = io.y + output_panel * args.y_plane_stride;
-      tile.residual = io.residual ? io.residual + output_panel * args.y_plane_stride : nullptr;
-      tile.y_panel_stride = args.y_plane_stride;
-      tile.bias = args.bias ? args.bias + output_panel * 16 : nullptr;
-      tile.gate = io.gate ? io.gate + image * io.gate_image_stride + output_panel * 16 : nullptr;
-      tile.first = k == 0;
-      tile.last = k + count >= problem.k;
-      tile.lanes_in_last = output_panel + width == args.total_panels ? static_cast<int>(args.last_panel_lanes) : 16;
-      if constexpr (Source::gathered) tile.offsets = source.offsets(k);
-      const float* next = panel + width < task.panel_end ? tile.w + width * problem.panel_stride
-                          : tile.last                    ? nullptr
-                                      : problem.w + task.panel_begin * problem.panel_stride + (k + count) * 16;
-      const NextWeights weights{next, problem.panel_stride, count, width, cut.tiles()};
-      int64_t index = 0;
-      for (TileRows at(cut); at.valid(); at.next()) {
-        weights.share(index++, tile);
-        tile.a = source.a(at.begin, k);
-        tile.rows = rows + at.begin;
-        if constexpr (!Source::gathered) tile.a_block_stride = source.block_stride(at.height);
-        Source::tiles[at.height - 1][width / 2](args, tile);
-      }
-      panel += width;
-    }
+    const float* next = k + count < problem.k ? w + (k + count) * 16 : nullptr;
+    multiply_slice(args, problem, task, io, source, cut, rows, {k, count, w + k * 16, problem.panel_stride, next});
   }
 }
 

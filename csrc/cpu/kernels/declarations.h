@@ -7,7 +7,7 @@
 namespace tesela::TESELA_ISA {
 
 cpu::ContractionKernel conv2d_pointwise, conv2d_strassen, conv2d_direct, conv2d_stem;
-cpu::ContractionKernel gemm_rows, gemm_columns, linear_bfloat16;
+cpu::ContractionKernel gemm_rows, gemm_columns, gemm_few_rows, linear_bfloat16;
 cpu::ContractionKernel conv2d_products_bfloat16, linear_products_bfloat16;
 cpu::WinogradKernel conv2d_winograd_2_3, conv2d_winograd_3_2, conv2d_winograd_4_2, conv2d_winograd_4_3;
 cpu::WinogradKernel conv2d_winograd_3_4, conv2d_winograd_2_5, conv2d_winograd_3_5, conv2d_winograd_3_3_strided;

@@ -28,6 +28,7 @@ constexpr cpu::Kernels kernels = {
     .winograd_weights = winograd_weights,
     .gemm_rows = gemm_rows,
     .gemm_columns = gemm_columns,
+    .gemm_few_rows = gemm_few_rows,
     .gemm_pack_panel = gemm_pack_panel,
     .linear_bfloat16 = linear_bfloat16,
 #ifdef TESELA_BFLOAT16_PRODUCTS
