@@ -109,6 +109,11 @@ size_t Program::choose(std::vector<std::string> algorithms) {
   throw ShapeError(op_ + ": expected algorithm as one of " + known + ", got '" + algorithm_ + "'");
 }
 
+bool Program::lies_in(TensorId id, Layout layout) const {
+  const TensorId other = tensors_[id].converted;
+  return tensors_[id].spec.layout == layout || (other >= 0 && tensors_[other].spec.layout == layout);
+}
+
 TensorId Program::in_layout(TensorId id, Layout layout) {
   if (tensors_[id].spec.layout == layout) return id;
   if (tensors_[id].converted < 0) {

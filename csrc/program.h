@@ -71,6 +71,8 @@ class Program {
 
   // The same elements in the asked layout; appends a conversion the first time one is needed.
   TensorId in_layout(TensorId id, Layout layout);
+  // Whether that takes no step: it lies so, or an earlier step has asked for it.
+  bool lies_in(TensorId id, Layout layout) const;
   // The same plain elements under other sizes; no step.
   TensorId reshaped(TensorId id, Dims dims);
   // Lets the parts, all blocked or all channels_last, be written in place as channel ranges of one tensor, or returns

@@ -424,11 +424,16 @@ AVG_POOL2D = [
     pool2d("avg_pool2d", "divisor", 6, 9, 3, stride=2, padding=1, divisor_override=5),
     pool2d("avg_pool2d", "skip", 9, 11, 2, stride=5),
     pool2d("avg_pool2d", "long", 16, (40, 33), (40, 31), stride=1),
+    pool2d("avg_pool2d", "bands", 17, (90, 100), 3, stride=2, padding=1, count_include_pad=False),
 ]
 
 _PLANES = [(1, 5, 6, 7), (2, 16, 8, 8), (1, 33, 1, 1), (3, 17, 13, 5), (1, 130, 3, 2)]
 
-GLOBAL_POOLS = [Case(op, "planes", {"x": x}) for op in ("global_avg_pool2d", "global_max_pool2d") for x in _PLANES]
+GLOBAL_POOLS = [
+    Case(op, "planes", {"x": x})
+    for op in ("global_avg_pool2d", "global_max_pool2d")
+    for x in [*_PLANES, (1, 3, 130, 130)]
+]
 ADAPTIVE_POOLS = [
     Case("adaptive_avg_pool2d", "bins", {"x": x}, {"output_size": size})
     for x, size in [

@@ -664,6 +664,30 @@ def test_averages(case, isa, rng, planned):
     within(y, compute(case, arrays)[0], gamma(terms + 1) * compute(case, {"x": np.abs(arrays["x"])})[0])
 
 
+POOLS = [*cases.MAX_POOL2D, *cases.AVG_POOL2D, *cases.ADAPTIVE_POOLS, *cases.GLOBAL_POOLS]
+
+
+@pytest.mark.parametrize("case", POOLS, ids=ids)
+def test_pools_of_plain_and_of_blocked_tensors_give_the_same_bits(case, isa, rng):
+    x = rng.standard_normal(case.operands["x"], np.float32)
+    x.flat[::13], x.flat[5::17] = nan, -inf
+    channels, results, algorithms = x.shape[1], [], []
+    for blocked in (False, True):
+        g = tesela.Graph("pool")
+        given = g.input("x", x.shape[1:])
+        if blocked:  # as a convolution leaves it
+            given = g.conv2d("same", given, channels, 1, groups=channels, bias=False)
+        g.output(g.apply(case.op, "pool", given, **case.arguments))
+        net = tesela.Network(g)
+        if blocked:
+            net.load_state_dict({"same.weight": np.ones((channels, 1, 1, 1), np.float32)})
+        run = net.compile(len(x), accuracy="strict")
+        results.append(run(x))
+        algorithms += [step.algorithm for step in run.profile(x, repeats=1) if step.name == "pool"]
+    np.testing.assert_array_equal(results[0].view(np.int32), results[1].view(np.int32))
+    assert algorithms.count("plain") == (results[0].size <= x.size and math.prod(x.shape[2:]) < 2**14)
+
+
 @pytest.mark.parametrize("size", [None, (9, 13), (1, 17, 20, 20)])
 def test_max_unpool2d(size, isa, rng, planned):
     x = rng.standard_normal((1 if size else 2, 17, 8, 12), np.float32)

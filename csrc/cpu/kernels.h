@@ -165,11 +165,19 @@ struct Units {
 
 // -------------------------------------------------------------------------------------------------------- pooling
 
+// Plain tensors, pooled in blocks all the same: a band is so many output rows of one block of channels, whose input
+// rows, at most most_rows, are transposed into scratch.
+struct PoolBands {
+  int64_t C, rows, most_rows;
+  Units bands;  // N * blocks * ceil(OH / rows)
+};
+
 // A unit is one output row of one plane. With a last block that is not full, last_block_lanes says how full it is.
 struct MaxPool2dArgs {
-  int64_t IH, IW, OH, OW, KH, KW, SH, SW, DH, DW, PT, PL;
-  int64_t blocks, x_plane_stride, y_plane_stride, last_block_lanes;  // blocked only
-  Units rows;                                                        // N * blocks * OH, or N * C * OH when plain
+  int64_t IH, IW, OH, OW, KH, KW, SH, SW, DH, DW, PT, PL, blocks;
+  int64_t x_plane_stride, y_plane_stride, last_block_lanes;  // blocked only
+  Units rows;                                                // N * blocks * OH; with indices N * C * OH
+  PoolBands plain;
 };
 
 struct MaxPool2dIndicesOperands {
@@ -186,6 +194,7 @@ struct AvgPool2dArgs {
   int64_t divisor_override;                  // 0: divide by count_h * count_w
   int64_t blocks, x_plane_stride, y_plane_stride;
   Units rows;  // N * blocks * OH
+  PoolBands plain;
 };
 
 // ---------------------------------------------------------------------------------------------------- elementwise
@@ -291,7 +300,9 @@ struct Kernels {
   void (*conv2d_pointwise_depthwise)(const PointwiseDepthwiseArgs&, const ContractionOperands&, int64_t task);
   void (*max_pool2d)(const MaxPool2dArgs&, const MapOperands&, int64_t task);
   void (*max_pool2d_indices)(const MaxPool2dArgs&, const MaxPool2dIndicesOperands&, int64_t task);
+  void (*max_pool2d_plain)(const MaxPool2dArgs&, const MapOperands&, int64_t task);
   void (*avg_pool2d)(const AvgPool2dArgs&, const MapOperands&, int64_t task);
+  void (*avg_pool2d_plain)(const AvgPool2dArgs&, const MapOperands&, int64_t task);
   void (*elementwise)(const ElementwiseArgs&, const ElementwiseOperands&, int64_t task);
   void (*local_response_norm)(const LocalResponseNormArgs&, const MapOperands&, int64_t task);
   void (*softmax_rows)(const SoftmaxArgs&, const MapOperands&, int64_t task);

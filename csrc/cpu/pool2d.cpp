@@ -23,17 +23,50 @@ double row_floats(int64_t window_rows, int64_t IW, int64_t OW) {
   return (static_cast<double>(window_rows) * IW + OW) * channel_block;
 }
 
+// Floats that pooling moves from memory and back when x is brought to the kernel's layout first, or when the kernel for
+// plain tensors takes it as it lies. Both leave y for the next step in the layout that they work in; who wants the
+// other pays for that, which is why a y larger than x is made in blocks.
+bool pools_plain(const Program& program, TensorId x, const TensorSpec& y, int64_t window_floats) {
+  if (program.lies_in(x, Layout::blocked)) return false;
+  constexpr int64_t most_scratch = int64_t{1} << 18;  // a megabyte: what a task transposes must stay in L2
+  const double x_floats = payload(program.spec(x)), y_floats = payload(y);
+  const double blocked = 3 * x_floats + y_floats, plain = x_floats + 3 * y_floats;
+  return plain <= blocked && window_floats <= most_scratch;
+}
+
+// Bands of about 128 KB of input and output: neighbours read some rows twice, where windows overlap.
+// rows_under: most input rows under so many output rows.
+template <class Args, class RowsUnder>
+size_t cut_into_bands(Args& args, const Dims& x, const RowsUnder& rows_under) {
+  constexpr int64_t floats_per_band = 32768;
+  PoolBands& plain = args.plain;
+  const auto floats = [&](int64_t rows) { return (rows_under(rows) * args.IW + rows * args.OW) * channel_block; };
+  plain.C = x[1];
+  plain.rows = 1;
+  while (plain.rows < args.OH && floats(plain.rows + 1) <= floats_per_band) ++plain.rows;
+  plain.most_rows = rows_under(plain.rows);
+  args.blocks = ceil_div(plain.C, channel_block);
+  plain.bands = cut(x[0] * args.blocks * ceil_div(args.OH, plain.rows), static_cast<double>(floats(plain.rows)));
+  return static_cast<size_t>(args.IW * channel_block + floats(plain.rows));
+}
+
 TensorId append_max_pool2d(Program& program, const char* algorithm, TensorId x, const Pool2dShape& s) {
+  MaxPool2dArgs args = max_pool2d_args(s);
+  const double flops = 1.0 * s.N * s.C * s.OH * s.OW * s.KH * s.KW;
+  const auto rows_under = [&](int64_t rows) { return std::min((rows - 1) * s.SH + (s.KH - 1) * s.DH + 1, s.IH); };
+  if (pools_plain(program, x, plain_spec(s.y_dims()), rows_under(1) * s.IW * channel_block)) {
+    const size_t scratch = cut_into_bands(args, program.spec(x).dims, rows_under);
+    return append_map(program, "plain", args, Nothing{}, kernels().max_pool2d_plain, args.plain.bands, x,
+                      plain_spec(s.y_dims()), scratch, flops);
+  }
   x = program.in_layout(x, Layout::blocked);
   const TensorSpec from = program.spec(x);
   TensorSpec y = blocked_spec(s.y_dims());
-  MaxPool2dArgs args = max_pool2d_args(s);
   args.blocks = from.blocks();
   args.x_plane_stride = from.plane_stride;
   args.y_plane_stride = y.plane_stride;
   args.last_block_lanes = last_block_lanes(from);
   args.rows = cut(s.N * args.blocks * s.OH, row_floats(std::min(s.KH, s.IH), s.IW, s.OW));
-  const double flops = payload(y) / 4 * s.KH * s.KW;
   return append_map(program, algorithm, args, Nothing{}, kernels().max_pool2d, args.rows, x, std::move(y),
                     static_cast<size_t>(s.IW * channel_block), flops);
 }
@@ -105,24 +138,40 @@ TensorId CpuBackend::global_max_pool2d(Program& program, TensorId x) const {
 }
 
 TensorId CpuBackend::avg_pool2d(Program& program, TensorId x, const AveragingWindows& windows) const {
-  x = program.in_layout(x, Layout::blocked);
-  const TensorSpec from = program.spec(x);
+  const Dims dims = program.spec(x).dims;
   const int64_t OH = static_cast<int64_t>(windows.begin_h.size()), OW = static_cast<int64_t>(windows.begin_w.size());
-  TensorSpec y = blocked_spec(adaptive_pool2d_dims(from.dims, {OH, OW}));
+  const Dims y_dims = adaptive_pool2d_dims(dims, {OH, OW});
   AveragingWindows owned = windows;
   AvgPool2dArgs args{};
-  args.IH = from.dims[2], args.IW = from.dims[3], args.OH = OH, args.OW = OW;
+  args.IH = dims[2], args.IW = dims[3], args.OH = OH, args.OW = OW;
   args.begin_h = owned.begin_h.data(), args.end_h = owned.end_h.data(), args.count_h = owned.count_h.data();
   args.begin_w = owned.begin_w.data(), args.end_w = owned.end_w.data(), args.count_w = owned.count_w.data();
   args.divisor_override = owned.divisor_override;
-  args.blocks = from.blocks();
-  args.x_plane_stride = from.plane_stride;
-  args.y_plane_stride = y.plane_stride;
   int64_t window_rows = 0, window_columns = 0;  // summed over all windows
   for (int64_t oh = 0; oh < OH; ++oh) window_rows += owned.end_h[oh] - owned.begin_h[oh];
   for (int64_t ow = 0; ow < OW; ++ow) window_columns += owned.end_w[ow] - owned.begin_w[ow];
-  args.rows = cut(from.dims[0] * args.blocks * OH, row_floats(window_rows / std::max<int64_t>(OH, 1), args.IW, OW));
-  const double flops = 1.0 * from.dims[0] * from.dims[1] * window_rows * window_columns;
+  const double flops = 1.0 * dims[0] * dims[1] * window_rows * window_columns;
+  const auto rows_under = [&](int64_t rows) {
+    int64_t most = 0;
+    for (int64_t oh = 0; oh < OH; oh += rows) {
+      const int64_t last = std::min(oh + rows, OH);
+      const int64_t begin = *std::min_element(&owned.begin_h[oh], owned.begin_h.data() + last);
+      most = std::max(most, *std::max_element(&owned.end_h[oh], owned.end_h.data() + last) - begin);
+    }
+    return most;
+  };
+  if (pools_plain(program, x, plain_spec(y_dims), rows_under(1) * args.IW * channel_block)) {
+    const size_t scratch = cut_into_bands(args, dims, rows_under);
+    return append_map(program, "plain", args, std::move(owned), kernels().avg_pool2d_plain, args.plain.bands, x,
+                      plain_spec(y_dims), scratch, flops);
+  }
+  x = program.in_layout(x, Layout::blocked);
+  const TensorSpec from = program.spec(x);
+  TensorSpec y = blocked_spec(y_dims);
+  args.blocks = from.blocks();
+  args.x_plane_stride = from.plane_stride;
+  args.y_plane_stride = y.plane_stride;
+  args.rows = cut(dims[0] * args.blocks * OH, row_floats(window_rows / std::max<int64_t>(OH, 1), args.IW, OW));
   const char* algorithm = OH * OW == 1 ? "global" : "blocked";
   return append_map(program, algorithm, args, std::move(owned), kernels().avg_pool2d, args.rows, x, std::move(y),
                     static_cast<size_t>(args.IW * channel_block), flops);

@@ -79,6 +79,10 @@ TESELA_INLINE vfloat sqrt(vfloat a) { return {_mm512_sqrt_ps(a.v)}; }
 // max and min return b when either is NaN, as the instruction does.
 TESELA_INLINE vfloat max(vfloat a, vfloat b) { return {_mm512_max_ps(a.v, b.v)}; }
 TESELA_INLINE vfloat min(vfloat a, vfloat b) { return {_mm512_min_ps(a.v, b.v)}; }
+// The maximum in which a NaN on either side wins, as pooling and ReLU must have it.
+TESELA_INLINE vfloat max_propagating(vfloat a, vfloat b) {
+  return {_mm512_mask_max_ps(a.v, _mm512_cmp_ps_mask(a.v, a.v, _CMP_ORD_Q), a.v, b.v)};
+}
 TESELA_INLINE vmask operator<(vfloat a, vfloat b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 TESELA_INLINE vmask operator>(vfloat a, vfloat b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ)}; }
 TESELA_INLINE vmask is_nan(vfloat a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
@@ -237,8 +241,9 @@ TESELA_INLINE vfloat exp2_integer(vfloat n) {
 inline constexpr int block_vectors = 16 / lanes;  // vectors in one 16-lane channel block
 
 TESELA_INLINE vfloat zero() { return set1(0.0f); }
-// The maximum in which a NaN on either side wins, as pooling and ReLU must have it.
+#ifndef TESELA_ISA_avx512
 TESELA_INLINE vfloat max_propagating(vfloat a, vfloat b) { return select(is_nan(a), a, max(a, b)); }
+#endif
 TESELA_INLINE vfloat min_propagating(vfloat a, vfloat b) { return select(is_nan(a), a, min(a, b)); }
 // The first n lanes of x, zero in the others; n may be at or below 0 and at or above `lanes`.
 TESELA_INLINE vfloat keep_lanes(vfloat x, int n) {

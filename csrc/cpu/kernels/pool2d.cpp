@@ -9,11 +9,14 @@
 // Sums run in groups of four rows and in four accumulators along the row: the error grows with H/4 + W/4, not H*W.
 // Limits: any sizes; a window that holds only padding gives -inf, or 0 when averaging. A NaN wins.
 //
+// Plain tensors, where nobody needs blocks of them, are pooled by the same rows: a band of input rows of 16 channels is
+// transposed into scratch, and its output rows are transposed back (transpose.h). So both give the same bits.
 // max_pool2d_indices is scalar and works on plain tensors: what reads indices (max_unpool2d) reads them there.
 // Measured: docs/performance.md has them by layer, docs/kernels/memory_bound.md says why.
 
 #include "declarations.h"
 #include "rows.h"
+#include "transpose.h"
 
 namespace tesela::TESELA_ISA {
 namespace {
@@ -71,7 +74,8 @@ template <class Reduce>
 TESELA_INLINE vfloat reduce_pixels(const float* x, int64_t pixel_stride, int64_t pixels) {
   if (pixels < 4) {
     vfloat value = load(x);
-    for (int64_t i = 1; i < pixels; ++i) value = Reduce::of(value, load(x + i * pixel_stride));
+    if (pixels > 1) value = Reduce::of(value, load(x + pixel_stride));
+    if (pixels > 2) value = Reduce::of(value, load(x + 2 * pixel_stride));
     return value;
   }
   vfloat part[4];
@@ -92,37 +96,119 @@ TESELA_INLINE Range taps_inside(int64_t origin, int64_t taps, int64_t dilation, 
   return {begin, end};
 }
 
-}  // namespace
+// Input rows under output rows [begin, end), and the rows of x from `first` on, blocked.
+struct InputRows {
+  const float* x;
+  int64_t first;
+  const float* row(int64_t ih, int64_t IW) const { return x + (ih - first) * IW * 16; }
+};
 
-// -------------------------------------------------------------------------------------------------------- kernels
+TESELA_INLINE Range rows_under(const cpu::MaxPool2dArgs& args, int64_t begin, int64_t end) {
+  const int64_t first = begin * args.SH - args.PT, last = (end - 1) * args.SH - args.PT + (args.KH - 1) * args.DH;
+  return {larger<int64_t>(first, 0), smaller(last + 1, args.IH)};
+}
 
-void max_pool2d(const cpu::MaxPool2dArgs& args, const cpu::MapOperands& operands, int64_t task) {
+TESELA_INLINE Range rows_under(const cpu::AvgPool2dArgs& args, int64_t begin, int64_t end) {
+  Range rows = {args.IH, 0};
+  for (int64_t oh = begin; oh < end; ++oh) {
+    rows = {smaller(rows.begin, args.begin_h[oh]), larger(rows.end, args.end_h[oh])};
+  }
+  return rows;
+}
+
+// One output row of one block; `nothing` is the value of a window without taps, by lane.
+TESELA_INLINE void pool_row(const cpu::MaxPool2dArgs& args, const InputRows& x, int64_t oh, const float* nothing,
+                            float* scratch, float* y) {
+  const int64_t ih = oh * args.SH - args.PT;
+  const Range kh = taps_inside(ih, args.KH, args.DH, args.IH);
+  const bool some_rows = kh.begin < kh.end;
+  if (some_rows) {
+    reduce_rows<Maximum>(x.row(ih + kh.begin * args.DH, args.IW), args.DH * args.IW * 16, kh.end - kh.begin,
+                         args.IW * 16, scratch);
+  }
+  for (int64_t ow = 0; ow < args.OW; ++ow) {
+    const int64_t iw = ow * args.SW - args.PL;
+    const Range kw = taps_inside(iw, args.KW, args.DW, args.IW);
+    const bool some = some_rows && kw.begin < kw.end;
+    const float* from = scratch + (iw + kw.begin * args.DW) * 16;
+    TESELA_UNROLL(4)
+    for (int v = 0; v < 16; v += lanes) {
+      store(y + ow * 16 + v,
+            some ? reduce_pixels<Maximum>(from + v, args.DW * 16, kw.end - kw.begin) : load(nothing + v));
+    }
+  }
+}
+
+TESELA_INLINE void pool_row(const cpu::AvgPool2dArgs& args, const InputRows& x, int64_t oh, const float* nothing,
+                            float* scratch, float* y) {
+  const Range h = {args.begin_h[oh], args.end_h[oh]};
+  if (h.begin < h.end) {
+    reduce_rows<Sum>(x.row(h.begin, args.IW), args.IW * 16, h.end - h.begin, args.IW * 16, scratch);
+  }
+  for (int64_t ow = 0; ow < args.OW; ++ow) {
+    const Range w = {args.begin_w[ow], args.end_w[ow]};
+    const bool some = h.begin < h.end && w.begin < w.end;
+    const int64_t count = args.divisor_override > 0 ? args.divisor_override : args.count_h[oh] * args.count_w[ow];
+    const vfloat divisor = set1(static_cast<float>(larger<int64_t>(count, 1)));
+    TESELA_UNROLL(4)
+    for (int v = 0; v < 16; v += lanes) {
+      store(y + ow * 16 + v,
+            some ? reduce_pixels<Sum>(scratch + w.begin * 16 + v, 16, w.end - w.begin) / divisor : load(nothing + v));
+    }
+  }
+}
+
+template <class Args>
+TESELA_INLINE void pool_blocked(const Args& args, const cpu::MapOperands& operands, float empty, int64_t last_lanes,
+                                int64_t task) {
   const Range units = units_of(args.rows, task);
   for (int64_t unit = units.begin; unit < units.end; ++unit) {
     const PlaneRow at = plane_row(unit, args.blocks, args.OH);
     const float* x = operands.x + at.n * operands.x_image_stride + at.block * args.x_plane_stride;
     float* y = operands.y + at.n * operands.y_image_stride + at.block * args.y_plane_stride + at.row * args.OW * 16;
     float nothing[16];
-    fill_lanes(nothing, -__builtin_inff(), at.block, args.blocks, args.last_block_lanes);
-    const int64_t ih = at.row * args.SH - args.PT;
-    const Range kh = taps_inside(ih, args.KH, args.DH, args.IH);
-    const bool some_rows = kh.begin < kh.end;
-    if (some_rows) {
-      reduce_rows<Maximum>(x + (ih + kh.begin * args.DH) * args.IW * 16, args.DH * args.IW * 16, kh.end - kh.begin,
-                           args.IW * 16, operands.scratch);
-    }
-    for (int64_t ow = 0; ow < args.OW; ++ow) {
-      const int64_t iw = ow * args.SW - args.PL;
-      const Range kw = taps_inside(iw, args.KW, args.DW, args.IW);
-      const bool some = some_rows && kw.begin < kw.end;
-      const float* from = operands.scratch + (iw + kw.begin * args.DW) * 16;
-      TESELA_UNROLL(4)
-      for (int v = 0; v < 16; v += lanes) {
-        store(y + ow * 16 + v,
-              some ? reduce_pixels<Maximum>(from + v, args.DW * 16, kw.end - kw.begin) : load(nothing + v));
-      }
-    }
+    fill_lanes(nothing, empty, at.block, args.blocks, last_lanes);
+    pool_row(args, {x, 0}, at.row, nothing, operands.scratch, y);
   }
+}
+
+// Scratch: a row of sums, the input rows of a band, its output rows.
+template <class Args>
+TESELA_INLINE void pool_plain(const Args& args, const cpu::MapOperands& operands, float empty, int64_t task) {
+  const cpu::PoolBands& plain = args.plain;
+  const int64_t bands = (args.OH + plain.rows - 1) / plain.rows;
+  float* in = operands.scratch + args.IW * 16;
+  float* out = in + plain.most_rows * args.IW * 16;
+  float nothing[16];
+  fill_lanes(nothing, empty, 0, 1, 16);
+  const Range units = units_of(plain.bands, task);
+  for (int64_t unit = units.begin; unit < units.end; ++unit) {
+    const PlaneRow at = plane_row(unit, args.blocks, bands);
+    const int64_t channels = smaller<int64_t>(16, plain.C - at.block * 16), plane = at.n * plain.C + at.block * 16;
+    const int64_t begin = at.row * plain.rows, end = smaller(begin + plain.rows, args.OH);
+    const Range rows = rows_under(args, begin, end);
+    if (rows.begin < rows.end) {
+      transpose_to_block(operands.x + (plane * args.IH + rows.begin) * args.IW, args.IH * args.IW, channels, in,
+                         (rows.end - rows.begin) * args.IW);
+    }
+    for (int64_t oh = begin; oh < end; ++oh) {
+      pool_row(args, {in, rows.begin}, oh, nothing, operands.scratch, out + (oh - begin) * args.OW * 16);
+    }
+    transpose_from_block(out, channels, operands.y + (plane * args.OH + begin) * args.OW, args.OH * args.OW,
+                         (end - begin) * args.OW);
+  }
+}
+
+}  // namespace
+
+// -------------------------------------------------------------------------------------------------------- kernels
+
+void max_pool2d(const cpu::MaxPool2dArgs& args, const cpu::MapOperands& operands, int64_t task) {
+  pool_blocked(args, operands, -__builtin_inff(), args.last_block_lanes, task);
+}
+
+void max_pool2d_plain(const cpu::MaxPool2dArgs& args, const cpu::MapOperands& operands, int64_t task) {
+  pool_plain(args, operands, -__builtin_inff(), task);
 }
 
 void max_pool2d_indices(const cpu::MaxPool2dArgs& args, const cpu::MaxPool2dIndicesOperands& operands, int64_t task) {
@@ -151,27 +237,11 @@ void max_pool2d_indices(const cpu::MaxPool2dArgs& args, const cpu::MaxPool2dIndi
 }
 
 void avg_pool2d(const cpu::AvgPool2dArgs& args, const cpu::MapOperands& operands, int64_t task) {
-  const Range units = units_of(args.rows, task);
-  for (int64_t unit = units.begin; unit < units.end; ++unit) {
-    const PlaneRow at = plane_row(unit, args.blocks, args.OH);
-    const float* x = operands.x + at.n * operands.x_image_stride + at.block * args.x_plane_stride;
-    float* y = operands.y + at.n * operands.y_image_stride + at.block * args.y_plane_stride + at.row * args.OW * 16;
-    const Range h = {args.begin_h[at.row], args.end_h[at.row]};
-    if (h.begin < h.end) {
-      reduce_rows<Sum>(x + h.begin * args.IW * 16, args.IW * 16, h.end - h.begin, args.IW * 16, operands.scratch);
-    }
-    for (int64_t ow = 0; ow < args.OW; ++ow) {
-      const Range w = {args.begin_w[ow], args.end_w[ow]};
-      const bool some = h.begin < h.end && w.begin < w.end;
-      const int64_t count = args.divisor_override > 0 ? args.divisor_override : args.count_h[at.row] * args.count_w[ow];
-      const vfloat divisor = set1(static_cast<float>(larger<int64_t>(count, 1)));
-      TESELA_UNROLL(4)
-      for (int v = 0; v < 16; v += lanes) {
-        store(y + ow * 16 + v,
-              some ? reduce_pixels<Sum>(operands.scratch + w.begin * 16 + v, 16, w.end - w.begin) / divisor : zero());
-      }
-    }
-  }
+  pool_blocked(args, operands, 0.0f, 16, task);
+}
+
+void avg_pool2d_plain(const cpu::AvgPool2dArgs& args, const cpu::MapOperands& operands, int64_t task) {
+  pool_plain(args, operands, 0.0f, task);
 }
 
 }  // namespace tesela::TESELA_ISA

@@ -20,29 +20,26 @@ constexpr int64_t transpose_side = 8;
 
 TESELA_INLINE void transpose_tile(const float* from, int64_t from_stride, int64_t in_rows, float* to, int64_t to_stride,
                                   int64_t out_rows) {
-  __m256 r[8], t[8];
-  TESELA_UNROLL(8)
-  for (int i = 0; i < 8; ++i) r[i] = i < in_rows ? _mm256_loadu_ps(from + i * from_stride) : _mm256_setzero_ps();
-  TESELA_UNROLL(4)
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-    t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-  }
+  // Rows i and i + 4 in the halves of a vector from the start, so that no shuffle crosses them.
+  const auto halves = [&](int i, int column) {
+    const float* row = from + i * from_stride + column;
+    const __m128 low = i < in_rows ? _mm_loadu_ps(row) : _mm_setzero_ps();
+    const __m128 high = i + 4 < in_rows ? _mm_loadu_ps(row + 4 * from_stride) : _mm_setzero_ps();
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
+  };
   TESELA_UNROLL(2)
-  for (int i = 0; i < 8; i += 4) {
-    r[i] = _mm256_shuffle_ps(t[i], t[i + 2], _MM_SHUFFLE(1, 0, 1, 0));
-    r[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], _MM_SHUFFLE(3, 2, 3, 2));
-    r[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], _MM_SHUFFLE(1, 0, 1, 0));
-    r[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], _MM_SHUFFLE(3, 2, 3, 2));
-  }
-  TESELA_UNROLL(4)
-  for (int i = 0; i < 4; ++i) {
-    t[i] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x20);
-    t[i + 4] = _mm256_permute2f128_ps(r[i], r[i + 4], 0x31);
-  }
-  TESELA_UNROLL(8)
-  for (int i = 0; i < 8; ++i) {
-    if (i < out_rows) _mm256_storeu_ps(to + i * to_stride, t[i]);
+  for (int column = 0; column < 8; column += 4) {
+    const __m256 r0 = halves(0, column), r1 = halves(1, column), r2 = halves(2, column), r3 = halves(3, column);
+    const __m256 low01 = _mm256_unpacklo_ps(r0, r1), low23 = _mm256_unpacklo_ps(r2, r3);
+    const __m256 high01 = _mm256_unpackhi_ps(r0, r1), high23 = _mm256_unpackhi_ps(r2, r3);
+    const __m256 columns[4] = {_mm256_shuffle_ps(low01, low23, _MM_SHUFFLE(1, 0, 1, 0)),
+                               _mm256_shuffle_ps(low01, low23, _MM_SHUFFLE(3, 2, 3, 2)),
+                               _mm256_shuffle_ps(high01, high23, _MM_SHUFFLE(1, 0, 1, 0)),
+                               _mm256_shuffle_ps(high01, high23, _MM_SHUFFLE(3, 2, 3, 2))};
+    TESELA_UNROLL(4)
+    for (int i = 0; i < 4; ++i) {
+      if (column + i < out_rows) _mm256_storeu_ps(to + (column + i) * to_stride, columns[i]);
+    }
   }
 }
 
