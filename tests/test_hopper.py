@@ -31,22 +31,24 @@ def integers(rng, shape, size=3):
     return rng.integers(-size, size + 1, shape).astype(np.float32)
 
 
-def planned(precision, x, weight, bias=None, residual=None, activation="", op="conv2d", **keywords):
+def planned(precision, x, weight, bias=None, residual=None, activation="", op="conv2d", gate=None, **keywords):
     """conv2d or conv_transpose2d on the emulator, and the algorithms that ran."""
     program = _core.Program("emulator", "default", precision)
     pair = lambda value: (value, value) if isinstance(value, int) else tuple(value)  # noqa: E731
     (top, bottom), (left, right) = (pair(side) for side in pair(keywords.get("padding", 0)))
-    inputs = [program.input(a.shape) for a in (x, residual) if a is not None]
-    own = {"gate": -1} if op == "conv2d" else {"output_padding": pair(keywords.get("output_padding", 0))}
+    tensor = {name: program.input(a.shape) for name, a in (("x", x), ("residual", residual), ("gate", gate))
+              if a is not None}  # fmt: skip
+    own = {"gate": tensor.get("gate", -1)} if op == "conv2d" else {}
+    own |= {} if op == "conv2d" else {"output_padding": pair(keywords.get("output_padding", 0))}
     y = getattr(program, op)(
-        x=inputs[0], weight=weight, bias=bias, stride=pair(keywords.get("stride", 1)),
+        x=tensor["x"], weight=weight, bias=bias, stride=pair(keywords.get("stride", 1)),
         padding=(top, bottom, left, right), dilation=pair(keywords.get("dilation", 1)),
-        groups=keywords.get("groups", 1), residual=inputs[1] if residual is not None else -1, activation=activation,
+        groups=keywords.get("groups", 1), residual=tensor.get("residual", -1), activation=activation,
         parameter=0.0, **own,
     )  # fmt: skip
     result = np.empty(program.dims(y), np.float32)
     program.finish([y])
-    program.run([a for a in (x, residual) if a is not None], [result], 1)
+    program.run([a for a in (x, residual, gate) if a is not None], [result], 1)
     return result, [step.algorithm for step in program.steps()]
 
 
@@ -102,6 +104,30 @@ def test_errors_are_those_of_the_precision(precision, unit, tile, rng, monkeypat
     allowed = bound * 2 * unit + inexact if precision != "float32" else bound * 27 * unit
     assert (np.abs(y - expected) <= allowed + np.abs(expected) * PRECISIONS[precision]).all()
     assert np.abs(y - expected).max() > 0
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("variable, tile", [
+    ("TESELA_WGMMA_TILE", "128x128x1"), ("TESELA_WGMMA_TILE", "64x128x3"), ("TESELA_MMA_TILE", "128x64x1"),
+    ("TESELA_MMA_TILE", "64x64x3"), ("", ""),
+])  # fmt: skip
+def test_a_gate_is_part_of_the_product(variable, tile, precision, rng, monkeypatch):
+    capability = {"TESELA_WGMMA_TILE": "9", "TESELA_MMA_TILE": "8", "": "7"}[variable]
+    monkeypatch.setenv("TESELA_EMULATOR_CAPABILITY", capability)
+    if variable:
+        monkeypatch.setenv(variable, tile)
+    elif precision != "float32":
+        pytest.skip("there are no tensor cores")
+    # Images end within tiles, one of them a single channel beyond an octet.
+    for groups, channels in ((1, 9), (2, 24)):
+        x, weight = integers(rng, (3, 16 * groups, 5, 7), 2), integers(rng, (channels * groups, 16, 1, 1), 2)
+        bias, gate = integers(rng, (channels * groups,)), integers(rng, (3, channels * groups, 1, 1))
+        residual = integers(rng, (3, channels * groups, 5, 7))
+        for given in (None, residual):
+            y, algorithms = planned(precision, x, weight, bias, given, "relu", gate=gate, groups=groups)
+            assert not {"broadcast", "broadcast, channels last"} & set(algorithms), algorithms
+            expected = reference.conv2d(x, weight, bias, residual=given, gate=gate, groups=groups, activation="relu")
+            np.testing.assert_array_equal(y, rounded_to(precision, expected))
 
 
 def test_small_results_are_zero_beyond_the_last_channel(rng, monkeypatch):

@@ -104,6 +104,8 @@ class DeviceBackend final : public Backend {
   // conv2d.cu
   TensorId conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias, TensorId residual,
                   ActivationSpec) const override;
+  TensorId gated_conv2d(Program&, TensorId x, const Conv2dShape&, const float* weight, const float* bias, TensorId gate,
+                        TensorId residual, ActivationSpec) const override;
   // gemm.cu
   TensorId gemm(Program&, TensorId a, TensorId b, TensorId c, const GemmShape&, float alpha, float beta, bool trans_a,
                 bool trans_b, bool c_is_row, ActivationSpec) const override;

@@ -1,5 +1,5 @@
-// conv2d: y = activation(b[oc] + residual + sum over ic, kh, kw of x[n, ic, oh*SH - PT + kh*DH, ...] * w[oc, ic, kh,
-// kw]) and the choice of kernels for it and for conv_transpose2d.
+// conv2d: y = activation(residual + gate[n, oc] * (b[oc] + sum over ic, kh, kw of x[n, ic, oh*SH - PT + kh*DH, ...] *
+// w[oc, ic, kh, kw])) and the choice of kernels for it and for conv_transpose2d.
 //
 // implicit_gemm: within a group, rows are output channels, columns are pixels (n, oh, ow), and the summed index is
 // (ic, kh, kw). A block computes one tile (tile.cuh); the columns of B are never stored, but read from x where they
@@ -139,7 +139,14 @@ ConvArgs in_tiles(ConvArgs args, int64_t tile_rows, int64_t tile_columns) {
 
 TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight,
                                const float* bias, TensorId residual, ActivationSpec activation) const {
+  return gated_conv2d(program, x, s, weight, bias, -1, residual, activation);
+}
+
+TensorId DeviceBackend::gated_conv2d(Program& program, TensorId x, const Conv2dShape& s, const float* weight,
+                                     const float* bias, TensorId gate, TensorId residual,
+                                     ActivationSpec activation) const {
   if (is_channels_last(program, x) && conv2d_fits_grouped(s, program.spec(x).dtype)) {
+    if (gate >= 0) return Backend::gated_conv2d(program, x, s, weight, bias, gate, residual, activation);
     return append_conv2d_grouped(program, x, s, weight, bias, residual, activation);
   }
   constexpr int64_t fewest_rows = 8;  // of a tile's 64: below, a tile does more than 8 times the work
@@ -158,12 +165,13 @@ TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& 
       choose(product, program, precision,
              {fills_tiles && conv2d_fits_mma(s, precision), fills_tiles && conv2d_fits_wgmma(s, precision)}, ffma);
   if (choice.rung != Rung::ffma) {
-    auto* append_product = choice.rung == Rung::mma ? append_conv2d_mma : append_conv2d_wgmma;
-    return append_product(program, x, residual, s, weight, bias, activation, choice.tile);
+    return append_conv2d_on_tensor_cores(program, {x, residual, gate, s, weight, bias, activation}, choice);
   }
-  const bool has_residual = residual >= 0;
-  std::vector<TensorId> inputs{program.in_layout(x, Layout::plain)};
-  if (has_residual) inputs.push_back(program.in_layout(residual, Layout::plain));
+  const bool has_residual = residual >= 0, has_gate = gate >= 0;
+  std::vector<TensorId> inputs;
+  for (TensorId id : {x, residual, gate}) {
+    if (id >= 0) inputs.push_back(program.in_layout(id, Layout::plain));
+  }
   if (s.transposed) return append_conv_transpose2d(program, inputs, s, args, weight, bias);
   args = in_tiles(args, BM, BN);
   DeviceBuffer w = DeviceBuffer::of(weight, s.OC * args.gemm_k), b = DeviceBuffer::of(bias, s.OC);
@@ -173,9 +181,9 @@ TensorId DeviceBackend::conv2d(Program& program, TensorId x, const Conv2dShape& 
                            : Grid{s.G * args.m_tiles * args.n_tiles, block_threads, sizeof(TileMemory)};
   auto* kernel = direct ? conv2d_direct_kernel : conv2d_implicit_gemm_kernel;
   auto run = [=, w = std::move(w), b = std::move(b)](const Operand* in, const Operand* out, void* stream) {
-    launch(
-        kernel, grid, stream, args,
-        ConvOperands{in[0].floats(), w.floats(), b.floats(), has_residual ? in[1].floats() : nullptr, out[0].floats()});
+    launch(kernel, grid, stream, args,
+           ConvOperands{in[0].floats(), w.floats(), b.floats(), has_residual ? in[1].floats() : nullptr,
+                        has_gate ? in[has_residual ? 2 : 1].floats() : nullptr, out[0].floats()});
   };
   return append(program, direct ? "direct" : "implicit gemm", inputs, {plain_spec(s.y_dims())}, weight_bytes, s.flops(),
                 std::move(run))[0];

@@ -1,4 +1,4 @@
-// What the kernels of conv2d and conv_transpose2d share: their arguments, and what follows the sum.
+// What the kernels of conv2d and conv_transpose2d share: what is asked of them, their arguments, what follows the sum.
 
 #pragma once
 
@@ -7,6 +7,14 @@
 #include "select.h"
 
 namespace tesela::TESELA_DEVICE {
+
+// weight: (OC, IC/G, KH, KW), also of a transposed convolution. bias may be null, residual and gate -1.
+struct ConvRequest {
+  TensorId x, residual, gate;
+  const Conv2dShape& shape;
+  const float *weight, *bias;
+  ActivationSpec activation;
+};
 
 struct ConvArgs {
   int IH, IW, OH, OW, KH, KW, SH, SW, DH, DW, PT, PL;
@@ -22,6 +30,7 @@ struct ConvOperands {
   const float* w;         // (OC, IC/G, KH, KW)
   const float* b;         // (OC) or null
   const float* residual;  // (N, OC, OH, OW) or null
+  const float* gate;      // (N, OC) or null
   float* y;               // (N, OC, OH, OW)
 };
 
@@ -38,6 +47,7 @@ __device__ inline Pixel pixel_of(const ConvArgs& s, int64_t column) {
 __device__ inline void finish(const ConvArgs& s, const ConvOperands& p, const Pixel& pixel, int64_t oc, float sum) {
   const int64_t at = (pixel.n * s.OC + oc) * s.OH * s.OW + pixel.oh * s.OW + pixel.ow;
   if (p.b) sum += p.b[oc];
+  if (p.gate) sum *= p.gate[pixel.n * s.OC + oc];
   if (p.residual) sum += p.residual[at];
   p.y[at] = activate(sum, s.activation);
 }
@@ -61,10 +71,13 @@ TensorId append_conv_transpose2d(Program& program, const std::vector<TensorId>& 
 
 // conv2d_mma.cu, conv2d_wgmma.cu, with the same weights, on channels_last tensors.
 bool conv2d_fits_mma(const Conv2dShape& s, Precision precision);
-TensorId append_conv2d_mma(Program& program, TensorId x, TensorId residual, const Conv2dShape& s, const float* weight,
-                           const float* bias, ActivationSpec activation, const TileChoice& choice);
+TensorId append_conv2d_mma(Program& program, const ConvRequest& request, const TileChoice& choice);
 bool conv2d_fits_wgmma(const Conv2dShape& s, Precision precision);
-TensorId append_conv2d_wgmma(Program& program, TensorId x, TensorId residual, const Conv2dShape& s, const float* weight,
-                             const float* bias, ActivationSpec activation, const TileChoice& choice);
+TensorId append_conv2d_wgmma(Program& program, const ConvRequest& request, const TileChoice& choice);
+// The one of them that was chosen.
+inline TensorId append_conv2d_on_tensor_cores(Program& program, const ConvRequest& request, const Choice& choice) {
+  auto* append_product = choice.rung == Rung::mma ? append_conv2d_mma : append_conv2d_wgmma;
+  return append_product(program, request, choice.tile);
+}
 
 }  // namespace tesela::TESELA_DEVICE

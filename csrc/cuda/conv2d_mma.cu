@@ -1,7 +1,7 @@
 // conv2d, conv_transpose2d and linear by mma.sync, fed by cp.async: sm_80 and up.
 //
-//   y[pixel, oc] = activation(sum over taps and ic of x[n, qh * SH + tap_h, qw * SW + tap_w, ic] * w[oc, tap, ic]
-//                             + bias[oc] + residual[pixel, oc])
+//   y[pixel, oc] = activation(gate[n, oc] * (bias[oc] + sum over taps and ic of
+//                             x[n, qh * SH + tap_h, qw * SW + tap_w, ic] * w[oc, tap, ic]) + residual[pixel, oc])
 //
 // Tensors are channels_last. Rows of the product (mma_tile.cuh) are pixels, columns output channels, the summed index
 // is (tap, ic), where a tap's channels are padded to 16 bytes only, so that a tile of 128 bytes may hold several taps.
@@ -12,7 +12,7 @@
 // few the summed index is split (sum_of_parts.cu). bfloat16, float16, tf32; float32 as three products of tf32. Limits:
 // up to 16 classes; groups of channels that are multiples of 16 bytes and of 8. Not measured on a GPU yet.
 
-#include "conv2d.cuh"
+#include "conv2d_product.cuh"
 #include "mma_tile.cuh"
 #include "parity.h"
 #include "product_tiles.h"
@@ -230,17 +230,8 @@ void add_class(Packing<T>& all, const Conv2dShape& s, const float* weight, int64
   all.taps.insert(all.taps.end(), 2 * chunks_of_row, Tap{0, nowhere, 0, 0});
 }
 
-struct Request {
-  Program& program;
-  TensorId x, residual;
-  const Conv2dShape& shape;
-  const float *weight, *bias;
-  ActivationSpec activation;
-  int splits;
-};
-
 template <class Tile, class T>
-Packing<T> pack(const Request& r) {
+Packing<T> pack(const ConvRequest& r, int splits) {
   const Conv2dShape& s = r.shape;
   const auto narrow = [](int64_t size) { return static_cast<int>(size); };
   Packing<T> all;
@@ -251,9 +242,7 @@ Packing<T> pack(const Request& r) {
   args.channels = narrow(s.IC / s.G), args.granules = narrow(ceil_div(args.channels, 16 / bytes_of(Tile::type)));
   args.by_granules = Divisor(args.granules);
   args.dense = args.step_h * args.step_w == 1;
-  const int64_t channels = s.OC / s.G;
-  args.epilogue = {s.N * s.OH * s.OW, narrow(channels), narrow(ceil_div(channels, channel_octet) * channel_octet),
-                   narrow(s.G),       r.splits,         r.activation};
+  args.epilogue = epilogue_of(s, splits, r.activation);
   for (int64_t h = 0; h < std::min<int64_t>(args.step_h, s.OH); ++h) {
     for (int64_t w = 0; w < std::min<int64_t>(args.step_w, s.OW); ++w) add_class<Tile>(all, s, r.weight, h, w);
   }
@@ -267,23 +256,17 @@ Packing<T> pack(const Request& r) {
 }
 
 template <class Tile, class T>
-TensorId append_tiles(const Request& r) {
-  const Packing<T> packing = pack<Tile, T>(r);
+TensorId append_tiles(Program& program, const ConvRequest& r, int splits) {
+  const Packing<T> packing = pack<Tile, T>(r, splits);
   const ConvMmaArgs args = packing.args;
   DeviceBuffer w = DeviceBuffer::of(packing.weights), b = DeviceBuffer::of(r.bias, r.shape.OC),
                taps = DeviceBuffer::of(packing.taps);
   const size_t weight_bytes = w.bytes() + b.bytes();
-  const bool has_residual = r.residual >= 0, is_split = r.splits > 1;
-  std::vector<TensorId> inputs{r.program.in_layout(r.x, Layout::channels_last)};
-  if (has_residual) inputs.push_back(r.program.in_layout(r.residual, Layout::channels_last));
-  std::vector<TensorSpec> outputs{channels_last_spec(r.shape.y_dims(), storage_of(r.program.precision()))};
-  if (is_split) outputs.push_back(plain_spec({r.splits, args.epilogue.pixels, r.shape.G * args.epilogue.lanes}));
+  const ProductTensors tensors(program, r, args.epilogue);
   const Grid grid{args.blocks, Tile::threads, sizeof(MmaMemory<Tile>)};
   auto run = [=, w = std::move(w), b = std::move(b), taps = std::move(taps)](const Operand* in, const Operand* out,
                                                                              void* stream) {
-    const EpilogueOperands<T> end{b.floats(),          has_residual ? in[1].as<T>() : nullptr,
-                                  out[0].as<T>(),      has_residual ? in[1].pixel_stride : 0,
-                                  out[0].pixel_stride, is_split ? out[1].floats() : nullptr};
+    const EpilogueOperands<T> end = epilogue_operands<T>(tensors, b.floats(), in, out);
     const ConvMmaOperands<T> operands{in[0].as<T>(),
                                       in[0].image_stride,
                                       in[0].pixel_stride,
@@ -291,19 +274,22 @@ TensorId append_tiles(const Request& r) {
                                       static_cast<const Tap*>(taps.data()),
                                       end};
     launch(conv2d_mma_kernel<Tile, T>, grid, stream, args, operands);
-    if (is_split) launch_sum_of_parts(args.epilogue, end, stream);
+    if (splits > 1) launch_sum_of_parts(args.epilogue, end, stream);
   };
-  return append(r.program, Tile::split ? "mma 3xtf32" : "mma", inputs, std::move(outputs), weight_bytes,
+  return append(program, Tile::split ? "mma 3xtf32" : "mma", tensors.inputs, tensors.outputs, weight_bytes,
                 r.shape.flops(), std::move(run))[0];
 }
 
-template <MmaType type, bool split, class T>
-TensorId append_type(const Request& r, int BM, int BN) {
-  if (BM == 64) return append_tiles<MmaTile<type, split, 64, 64>, T>(r);
+template <class Type>
+TensorId append_type(Program& program, const ConvRequest& r, const TileChoice& choice) {
+  using T = typename Type::Stored;
+  constexpr MmaType type = Type::type;
+  constexpr bool split = Type::split;
+  if (choice.BM == 64) return append_tiles<MmaTile<type, split, 64, 64>, T>(program, r, choice.splits);
   if constexpr (!split) {
-    if (BN == 128) return append_tiles<MmaTile<type, split, 128, 128>, T>(r);
+    if (choice.BN == 128) return append_tiles<MmaTile<type, split, 128, 128>, T>(program, r, choice.splits);
   }
-  return append_tiles<MmaTile<type, split, 128, 64>, T>(r);
+  return append_tiles<MmaTile<type, split, 128, 64>, T>(program, r, choice.splits);
 }
 
 }  // namespace
@@ -319,20 +305,9 @@ bool conv2d_fits_mma(const Conv2dShape& s, Precision precision) {
          (s.G == 1 || (s.IC / s.G % granule == 0 && s.OC / s.G % channel_octet == 0));
 }
 
-TensorId append_conv2d_mma(Program& program, TensorId x, TensorId residual, const Conv2dShape& s, const float* weight,
-                           const float* bias, ActivationSpec activation, const TileChoice& choice) {
-  const Request request{program, x, residual, s, weight, bias, activation, choice.splits};
-  switch (program.precision()) {
-    case Precision::bfloat16:
-      return append_type<MmaType::bfloat16, false, bfloat16>(request, choice.BM, choice.BN);
-    case Precision::float16:
-      return append_type<MmaType::float16, false, float16>(request, choice.BM, choice.BN);
-    case Precision::tf32:
-      return append_type<MmaType::tf32, false, float>(request, choice.BM, choice.BN);
-    case Precision::float32:
-      break;
-  }
-  return append_type<MmaType::tf32, true, float>(request, choice.BM, choice.BN);
+TensorId append_conv2d_mma(Program& program, const ConvRequest& request, const TileChoice& choice) {
+  return with_product_type(program.precision(),
+                           [&](auto type) { return append_type<decltype(type)>(program, request, choice); });
 }
 
 }  // namespace tesela::TESELA_DEVICE

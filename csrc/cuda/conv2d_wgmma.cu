@@ -1,21 +1,19 @@
 // conv2d, unit-stride conv_transpose2d and linear by wgmma, fed by TMA: sm_90a.
 //
-//   y[pixel, oc] = activation(sum over kh, kw, ic of x[n, oh*SH - PT + kh*DH, ow*SW - PL + kw*DW, ic] * w[oc, kh, kw,
-//   ic]
-//                             + bias[oc] + residual[pixel, oc])
+//   y[pixel, oc] = activation(gate[n, oc] * (bias[oc] + sum over kh, kw, ic of w[oc, kh, kw, ic] *
+//                             x[n, oh*SH - PT + kh*DH, ow*SW - PL + kw*DW, ic]) + residual[pixel, oc])
 //
 // Tensors are channels_last. Rows of the product are pixels (n, oh, ow), columns output channels, the summed index is
 // (kh, kw, ic), a tap's channels padded to 128 bytes. TMA's im2col mode brings 128 bytes of BM pixels under a tap with
 // one instruction, zeros for padding; weights are packed when planned, (OC, KH, KW, IC/G padded), and come as rows.
 // Blocks are persistent: each takes tile after tile (wgmma_tile.h). One thread issues copies through a ring of stages,
-// two warpgroups multiply what has arrived and apply bias, residual and activation to their sums in registers. Where
-// tiles are fewer than SMs the summed index is split; the parts go to memory as float32, and a second kernel adds them
-// in their order. Groups have a tensor map of x each and share a launch.
-// bfloat16, float16; tf32 of activations that are not rounded but cut; float32 as three products of tf32.
-// Limits: those of im2col.h; up to 4 groups, of channels that are multiples of 16 bytes and of 8. Not measured on a GPU
-// yet.
+// two warpgroups multiply what has arrived and apply bias, gate, residual and activation to their sums in registers.
+// Where tiles are fewer than SMs the summed index is split; the parts go to memory as float32, and a second kernel adds
+// them in their order. Groups have a tensor map of x each and share a launch. bfloat16, float16; tf32 of activations
+// that are not rounded but cut; float32 as three products of tf32. Limits: those of im2col.h; up to 4 groups, of
+// channels that are multiples of 16 bytes and of 8. Not measured on a GPU yet.
 
-#include "conv2d.cuh"
+#include "conv2d_product.cuh"
 #include "conv2d_wgmma.cuh"
 #include "select.h"
 #include "tensor_map.h"
@@ -97,21 +95,11 @@ Conv2dShape as_forward(Conv2dShape s) {
   return s;
 }
 
-struct Request {
-  Program& program;
-  TensorId x, residual;
-  const Conv2dShape& shape;
-  const float *weight, *bias;
-  ActivationSpec activation;
-  int splits;
-};
-
 template <class Tile, class T>
-TensorId append_tiles(const Request& r) {
+TensorId append_tiles(Program& program, const ConvRequest& r, int splits) {
   const Conv2dShape s = as_forward(r.shape);
   const auto narrow = [](int64_t size) { return static_cast<int>(size); };
-  const int64_t pixels = s.N * s.OH * s.OW, channels = s.OC / s.G,
-                lanes = ceil_div(channels, channel_octet) * channel_octet;
+  const Epilogue epilogue = epilogue_of(s, splits, r.activation);
   const int64_t channel_steps = ceil_div(s.IC / s.G, Tile::BK), steps = s.KH * s.KW * channel_steps;
   const WgmmaArgs args{narrow(s.OH),
                        narrow(s.OW),
@@ -125,20 +113,16 @@ TensorId append_tiles(const Request& r) {
                        narrow(channel_steps),
                        narrow(steps),
                        narrow(s.OC),
-                       product_tiles(ceil_div(channels, Tile::BN), ceil_div(pixels, Tile::BM), s.G, r.splits),
+                       product_tiles(ceil_div(s.OC / s.G, Tile::BN), ceil_div(epilogue.pixels, Tile::BM), s.G, splits),
                        Divisor(s.OH * s.OW),
                        Divisor(s.OW),
-                       {pixels, narrow(channels), narrow(lanes), narrow(s.G), r.splits, r.activation}};
+                       epilogue};
   const std::vector<T> packed = pack_weights<Tile, T>(s, r.weight, r.shape.transposed);
   DeviceBuffer w = DeviceBuffer::of(packed), b = DeviceBuffer::of(r.bias, s.OC);
   const CUtensorMap w_map =
       tiled_map(w.data(), Tile::type, s.OC * (Tile::split ? 2 : 1), steps * Tile::BK, steps * Tile::BK, Tile::BN);
   const size_t weight_bytes = w.bytes() + b.bytes();
-  const bool has_residual = r.residual >= 0, is_split = r.splits > 1;
-  std::vector<TensorId> inputs{r.program.in_layout(r.x, Layout::channels_last)};
-  if (has_residual) inputs.push_back(r.program.in_layout(r.residual, Layout::channels_last));
-  std::vector<TensorSpec> outputs{channels_last_spec(s.y_dims(), storage_of(r.program.precision()))};
-  if (is_split) outputs.push_back(plain_spec({r.splits, pixels, s.G * lanes}));
+  const ProductTensors tensors(program, r, epilogue);
   const Grid grid{std::min<int64_t>(args.tiles.count(), device_attribute(cudaDevAttrMultiProcessorCount)),
                   wgmma_threads, sizeof(WgmmaMemory<Tile>)};
   auto run = [=, w = std::move(w), b = std::move(b)](const Operand* in, const Operand* out, void* stream) {
@@ -149,25 +133,26 @@ TensorId append_tiles(const Request& r) {
       maps.x[g] = im2col_map(x + g * (s.IC / s.G), Tile::type, s.N, s.IH, s.IW, s.IC / s.G,
                              {in[0].pixel_stride, in[0].image_stride}, im2col_box(s), Tile::BM);
     }
-    const EpilogueOperands<T> operands{b.floats(),          has_residual ? in[1].as<T>() : nullptr,
-                                       out[0].as<T>(),      has_residual ? in[1].pixel_stride : 0,
-                                       out[0].pixel_stride, is_split ? out[1].floats() : nullptr};
+    const EpilogueOperands<T> operands = epilogue_operands<T>(tensors, b.floats(), in, out);
     launch(conv2d_wgmma_kernel<Tile, T>, grid, stream, args, maps, operands);
-    if (is_split) launch_sum_of_parts(args.epilogue, operands, stream);
+    if (splits > 1) launch_sum_of_parts(args.epilogue, operands, stream);
   };
-  return append(r.program, Tile::split ? "wgmma 3xtf32" : "wgmma", inputs, std::move(outputs), weight_bytes,
+  return append(program, Tile::split ? "wgmma 3xtf32" : "wgmma", tensors.inputs, tensors.outputs, weight_bytes,
                 r.shape.flops(), std::move(run))[0];
 }
 
-template <MmaType type, bool split, class T>
-TensorId append_type(const Request& r, int BM, int BN) {
-  if (BM == 64) return append_tiles<WgmmaTile<type, split, 64, 128>, T>(r);
+template <class Type>
+TensorId append_type(Program& program, const ConvRequest& r, const TileChoice& choice) {
+  using T = typename Type::Stored;
+  constexpr MmaType type = Type::type;
+  constexpr bool split = Type::split;
+  if (choice.BM == 64) return append_tiles<WgmmaTile<type, split, 64, 128>, T>(program, r, choice.splits);
   if constexpr (!split) {
-    if (BM == 256) return append_tiles<WgmmaTile<type, split, 256, 64>, T>(r);
-    if (BN == 256) return append_tiles<WgmmaTile<type, split, 128, 256>, T>(r);
-    if (BN == 192) return append_tiles<WgmmaTile<type, split, 128, 192>, T>(r);
+    if (choice.BM == 256) return append_tiles<WgmmaTile<type, split, 256, 64>, T>(program, r, choice.splits);
+    if (choice.BN == 256) return append_tiles<WgmmaTile<type, split, 128, 256>, T>(program, r, choice.splits);
+    if (choice.BN == 192) return append_tiles<WgmmaTile<type, split, 128, 192>, T>(program, r, choice.splits);
   }
-  return append_tiles<WgmmaTile<type, split, 128, 128>, T>(r);
+  return append_tiles<WgmmaTile<type, split, 128, 128>, T>(program, r, choice.splits);
 }
 
 }  // namespace
@@ -181,20 +166,9 @@ bool conv2d_fits_wgmma(const Conv2dShape& shape, Precision precision) {
          (s.G == 1 || (s.IC / s.G % in_16_bytes == 0 && s.OC / s.G % channel_octet == 0));
 }
 
-TensorId append_conv2d_wgmma(Program& program, TensorId x, TensorId residual, const Conv2dShape& s, const float* weight,
-                             const float* bias, ActivationSpec activation, const TileChoice& choice) {
-  const Request request{program, x, residual, s, weight, bias, activation, choice.splits};
-  switch (program.precision()) {
-    case Precision::bfloat16:
-      return append_type<MmaType::bfloat16, false, bfloat16>(request, choice.BM, choice.BN);
-    case Precision::float16:
-      return append_type<MmaType::float16, false, float16>(request, choice.BM, choice.BN);
-    case Precision::tf32:
-      return append_type<MmaType::tf32, false, float>(request, choice.BM, choice.BN);
-    case Precision::float32:
-      break;
-  }
-  return append_type<MmaType::tf32, true, float>(request, choice.BM, choice.BN);
+TensorId append_conv2d_wgmma(Program& program, const ConvRequest& request, const TileChoice& choice) {
+  return with_product_type(program.precision(),
+                           [&](auto type) { return append_type<decltype(type)>(program, request, choice); });
 }
 
 }  // namespace tesela::TESELA_DEVICE

@@ -178,8 +178,8 @@ TensorId append_conv_transpose2d(Program& program, const std::vector<TensorId>& 
   const Grid grid{all.blocks, block_threads, direct ? 0 : sizeof(TileMemory)};
   auto run = [=, w = std::move(w), b = std::move(b), classes = std::move(classes), taps = std::move(taps)](
                  const Operand* in, const Operand* out, void* stream) {
-    const ConvOperands operands{in[0].floats(), w.floats(), b.floats(), has_residual ? in[1].floats() : nullptr,
-                                out[0].floats()};
+    const ConvOperands operands{in[0].floats(), w.floats(),     b.floats(), has_residual ? in[1].floats() : nullptr,
+                                nullptr,        out[0].floats()};
     launch(direct ? conv_transpose2d_direct_kernel : conv_transpose2d_implicit_gemm_kernel, grid, stream, args, parity,
            operands, static_cast<const ParityClass*>(classes.data()), static_cast<const Tap*>(taps.data()));
   };

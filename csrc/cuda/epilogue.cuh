@@ -1,8 +1,12 @@
-// What follows the sums of tensor cores on channels_last tensors: parts of split sums, bias, residual, activation, and
-// 8 channels stored at once.
+// What follows the sums of tensor cores on channels_last tensors, 8 channels at a time:
+//
+//   y[pixel, oc] = activation(gate[n, oc] * (sum + bias[oc]) + residual[pixel, oc])
+//
+// or, where sums are taken in parts, their storing as float32; sum_of_parts.cu does the rest then.
 
 #pragma once
 
+#include "divisor.h"
 #include "fragments.h"
 #include "vectors.cuh"
 
@@ -12,6 +16,7 @@ struct Epilogue {
   int64_t pixels;       // N * OH * OW
   int channels, lanes;  // of a group: OC/G, and that to a multiple of 8
   int groups, splits;   // splits: parts of each sum
+  Divisor by_plane;     // OH * OW
   ActivationSpec activation;
 };
 
@@ -19,8 +24,10 @@ template <class T>
 struct EpilogueOperands {
   const float* bias;                  // (OC) or null
   const T* residual;                  // channels_last, or null
+  const T* gate;                      // the same, of 1 x 1 pixels
   T* y;                               // channels_last
   int64_t residual_stride, y_stride;  // from pixel to pixel
+  int64_t gate_stride;                // from image to image
   float* partial;                     // (splits, pixels, G * lanes) where the sum is split, or null
 };
 
@@ -55,12 +62,14 @@ __device__ void store_octet(T* to, const Octet& x) {
 template <class T>
 __device__ void finish(const Epilogue& s, const EpilogueOperands<T>& p, int64_t pixel, int g, int channel, Octet x) {
   const int at = g * s.channels + channel;
-  Octet other{};
+  Octet gate{}, other{};
+  if (p.gate) gate = load_octet(p.gate + s.by_plane.quotient(pixel) * p.gate_stride + at);
   if (p.residual) other = load_octet(p.residual + pixel * p.residual_stride + at);
   TESELA_UNROLL
   for (int i = 0; i < 8; ++i) {
     const bool there = channel + i < s.channels;
     if (there && p.bias) x.lane[i] += p.bias[at + i];
+    if (p.gate) x.lane[i] *= gate.lane[i];
     x.lane[i] = there ? activate(x.lane[i] + other.lane[i], s.activation) : 0.0f;
   }
   store_octet(p.y + pixel * p.y_stride + at, x);

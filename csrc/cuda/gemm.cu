@@ -71,9 +71,8 @@ TensorId DeviceBackend::linear(Program& program, TensorId x, const GemmShape& s,
   const Choice choice = choose({s.N, s.M, s.K}, program, precision,
                                {conv2d_fits_mma(pixel, precision), conv2d_fits_wgmma(pixel, precision)}, "tiles");
   if (choice.rung != Rung::ffma) {
-    auto* append_product = choice.rung == Rung::mma ? append_conv2d_mma : append_conv2d_wgmma;
-    const TensorId y = append_product(program, program.reshaped(x, {s.M, s.K, 1, 1}), -1, pixel, weight, bias,
-                                      activation, choice.tile);
+    const ConvRequest request{program.reshaped(x, {s.M, s.K, 1, 1}), -1, -1, pixel, weight, bias, activation};
+    const TensorId y = append_conv2d_on_tensor_cores(program, request, choice);
     return program.reshaped(y, {s.M, s.N});
   }
   x = program.in_layout(x, Layout::plain);
