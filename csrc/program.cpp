@@ -11,6 +11,8 @@ namespace {
 
 size_t aligned(size_t bytes) { return (bytes + Program::alignment - 1) / Program::alignment * Program::alignment; }
 
+bool is_one_pixel(const Dims& dims) { return dims.size() == 2 || (dims.size() == 4 && dims[2] == 1 && dims[3] == 1); }
+
 }  // namespace
 
 TensorId Program::input(Dims dims, DType dtype) {
@@ -29,6 +31,20 @@ TensorId Program::add_tensor(Tensor tensor) {
   tensor.storage = id;
   tensors_.push_back(std::move(tensor));
   return id;
+}
+
+TensorId Program::add_view(TensorId of, TensorSpec spec) {
+  Tensor tensor;
+  tensor.spec = std::move(spec);
+  tensor.storage = of;
+  tensors_.push_back(std::move(tensor));
+  return static_cast<TensorId>(tensors_.size()) - 1;
+}
+
+bool Program::lies_alike(const TensorSpec& spec) const {
+  return spec.dtype == DType::float32 && storage_of(precision_) == DType::float32 && is_one_pixel(spec.dims) &&
+         spec.dims[1] % channel_octet == 0 &&
+         (spec.layout == Layout::plain ? spec.dims.size() == 4 : spec.image_stride == spec.dims[1]);
 }
 
 Program::Constant::Constant(const Backend& b, size_t n) : backend(b), bytes(n), data(b.allocate(n)) {}
@@ -117,7 +133,11 @@ bool Program::lies_in(TensorId id, Layout layout) const {
 TensorId Program::in_layout(TensorId id, Layout layout) {
   if (tensors_[id].spec.layout == layout) return id;
   if (tensors_[id].converted < 0) {
-    const TensorId converted = backend_.convert(*this, id, layout);
+    const TensorSpec from = tensors_[id].spec;
+    const TensorId converted =
+        from.layout == Layout::blocked || layout == Layout::blocked || !lies_alike(from)
+            ? backend_.convert(*this, id, layout)
+            : add_view(id, layout == Layout::plain ? plain_spec(from.dims) : channels_last_spec(from.dims, from.dtype));
     tensors_[id].converted = converted;
     tensors_[converted].converted = id;
   }
@@ -125,13 +145,14 @@ TensorId Program::in_layout(TensorId id, Layout layout) {
 }
 
 TensorId Program::reshaped(TensorId id, Dims dims) {
-  id = in_layout(id, Layout::plain);
-  if (tensors_[id].spec.dims == dims) return id;
-  Tensor tensor;
-  tensor.spec = plain_spec(std::move(dims), tensors_[id].spec.dtype);
-  tensor.storage = id;
-  tensors_.push_back(std::move(tensor));
-  return static_cast<TensorId>(tensors_.size()) - 1;
+  const TensorSpec from = tensors_[id].spec;
+  const bool rows =
+      from.layout == Layout::channels_last && is_one_pixel(from.dims) && is_one_pixel(dims) && dims[1] == from.dims[1];
+  if (!rows) id = in_layout(id, Layout::plain);
+  if (from.dims == dims) return id;
+  TensorSpec spec = rows ? from : plain_spec(dims, tensors_[id].spec.dtype);
+  spec.dims = std::move(dims);
+  return add_view(id, std::move(spec));
 }
 
 TensorId Program::joined(const std::vector<TensorId>& parts, const Dims& whole) {

@@ -69,11 +69,13 @@ class Program {
   size_t choose(std::vector<std::string> algorithms);
   const std::vector<std::string>& candidates() const { return candidates_; }  // of the step labelled last
 
-  // The same elements in the asked layout; appends a conversion the first time one is needed.
+  // The same elements in the asked layout; appends a conversion the first time one is needed. None where they lie alike
+  // in both: float32, one pixel, whole octets of channels.
   TensorId in_layout(TensorId id, Layout layout);
   // Whether that takes no step: it lies so, or an earlier step has asked for it.
   bool lies_in(TensorId id, Layout layout) const;
-  // The same plain elements under other sizes; no step.
+  // The same elements under other sizes; no step but the one that makes them plain, which maps of one pixel with
+  // channels last do not need to be rows of a matrix, nor the rows to be maps.
   TensorId reshaped(TensorId id, Dims dims);
   // Lets the parts, all blocked or all channels_last, be written in place as channel ranges of one tensor, or returns
   // -1 when they cannot: a part whose channels do not fill whole blocks (octets), that is no arena tensor, or that
@@ -129,7 +131,9 @@ class Program {
   TensorId owner(TensorId id) const;
   void place();
   TensorId add_tensor(Tensor tensor);
-  size_t step_count() const;  // as steps() counts them
+  TensorId add_view(TensorId of, TensorSpec spec);  // of the same memory
+  bool lies_alike(const TensorSpec& spec) const;    // plain and with channels last
+  size_t step_count() const;                        // as steps() counts them
   Context* acquire(int threads);
   void release(Context* context);
   void bind(Context& context, bool on_device = false) const;

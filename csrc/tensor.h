@@ -10,7 +10,8 @@
 //                    n * image_stride + (h * W + w) * pixel_stride + c.
 //                  Pixels are a multiple of 8 elements apart, so that each begins at a multiple of 16 bytes in every
 //                  format. Lanes from C to that multiple exist and always hold zero. A part of a concatenation lies
-//                  among the channels of the whole and has the whole's strides.
+//                  among the channels of the whole and has the whole's strides. Rank 2 are maps of one pixel, (N, C)
+//                  for (N, C, 1, 1): rows of a matrix that are image_stride apart.
 
 #pragma once
 

@@ -342,6 +342,27 @@ def test_parts_with_channels_last_are_written_in_place(precision, rng, device):
     assert [step.algorithm for step in program.steps()].count("concat, channels last") == 1
 
 
+@pytest.mark.parametrize("channels", [16, 13])  # whole octets, and not
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_maps_of_one_pixel_are_rows(precision, channels, rng, device, monkeypatch):
+    monkeypatch.setenv("TESELA_WGMMA_TILE", "64x128x1")
+    monkeypatch.setenv("TESELA_MMA_TILE", "64x64x1")
+    x, first, second = (integers(rng, shape) for shape in ((3, channels, 4, 5), (24, channels), (8, 24)))
+    program = _core.Program(device, "default", precision)
+    pooled = program.global_max_pool2d(program.channels_last(program.input(x.shape)))
+    y = program.linear(program.reshape(pooled, (3, channels)), first, None, "relu", 0.0)
+    maps = program.activation(program.reshape(y, (3, 24, 1, 1)), "relu", 0.0)
+    y = program.linear(program.reshape(maps, (3, 24)), second, None, "", 0.0)
+    program.finish([y])
+    result = np.empty((3, 8), np.float32)
+    program.run([x], [result], 1)
+    hidden = selftest.stored(np.maximum(x.max((2, 3)) @ first.T, 0), precision)
+    np.testing.assert_array_equal(result, selftest.stored(hidden @ second.T, precision))
+    conversions = [step.algorithm for step in program.steps() if step.algorithm.startswith("to ")]
+    # The input's, and of 16 bits the result's.
+    assert conversions == ["to channels last", "to plain"][: 2 if precision.endswith("16") else 1]
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_network_runs_in_every_precision(precision, rng, device):
     net = small_network()

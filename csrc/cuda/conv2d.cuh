@@ -14,6 +14,7 @@ struct ConvRequest {
   const Conv2dShape& shape;
   const float *weight, *bias;
   ActivationSpec activation;
+  bool linear = false;  // y has one pixel and will be a matrix
 };
 
 struct ConvArgs {

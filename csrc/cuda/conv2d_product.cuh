@@ -54,7 +54,12 @@ struct ProductTensors {
     for (TensorId id : {r.x, r.residual, r.gate}) {
       if (id >= 0) inputs.push_back(program.in_layout(id, Layout::channels_last));
     }
-    outputs.push_back(channels_last_spec(r.shape.y_dims(), storage_of(program.precision())));
+    TensorSpec y = channels_last_spec(r.shape.y_dims(), storage_of(program.precision()));
+    if (r.linear && y.dtype == DType::float32 && y.lanes() == r.shape.OC) {  // the plain matrix lies alike
+      y = plain_spec({r.shape.N, r.shape.OC});
+      y.pixel_stride = r.shape.OC;
+    }
+    outputs.push_back(std::move(y));
     if (epilogue.splits > 1) {
       outputs.push_back(plain_spec({epilogue.splits, epilogue.pixels, int64_t{epilogue.groups} * epilogue.lanes}));
     }

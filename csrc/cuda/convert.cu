@@ -76,7 +76,8 @@ template <class T, int channels>
 TensorId append_convert(Program& program, TensorId x, bool to_plain) {
   const TensorSpec from = program.spec(x);
   TensorSpec y = to_plain ? plain_spec(from.dims) : channels_last_spec(from.dims, storage_of(program.precision()));
-  ConvertArgs args{from.dims[1], (to_plain ? from : y).lanes(), from.dims[2] * from.dims[3], 0, 0, 0, {}, {}};
+  const int64_t pixels = from.dims.size() == 2 ? 1 : from.dims[2] * from.dims[3];
+  ConvertArgs args{from.dims[1], (to_plain ? from : y).lanes(), pixels, 0, 0, 0, {}, {}};
   args.channel_tiles = ceil_div(args.lanes, channels);
   args.pixel_tiles = ceil_div(args.pixels, ConvertTile<channels>::pixels);
   args.tiles = from.dims[0] * args.channel_tiles * args.pixel_tiles;
@@ -95,8 +96,9 @@ TensorId append_convert(Program& program, TensorId x, bool to_plain) {
 
 TensorId DeviceBackend::convert(Program& program, TensorId x, Layout layout) const {
   const bool to_plain = layout == Layout::plain;
-  if (program.spec(x).dims.size() != 4 || (!to_plain && program.spec(x).dtype != DType::float32)) {
-    throw std::logic_error("convert: expected a float32 tensor (N, C, H, W)");
+  const size_t rank = program.spec(x).dims.size();
+  if ((rank != 4 && !(rank == 2 && to_plain)) || (!to_plain && program.spec(x).dtype != DType::float32)) {
+    throw std::logic_error("convert: expected a float32 tensor (N, C, H, W), or rows with channels last");
   }
   const DType dtype = to_plain ? program.spec(x).dtype : storage_of(program.precision());
   return with_stored_type(dtype, [&](auto stored) {

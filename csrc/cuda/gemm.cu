@@ -71,7 +71,7 @@ TensorId DeviceBackend::linear(Program& program, TensorId x, const GemmShape& s,
   const Choice choice = choose({s.N, s.M, s.K}, program, precision,
                                {conv2d_fits_mma(pixel, precision), conv2d_fits_wgmma(pixel, precision)}, "tiles");
   if (choice.rung != Rung::ffma) {
-    const ConvRequest request{program.reshaped(x, {s.M, s.K, 1, 1}), -1, -1, pixel, weight, bias, activation};
+    const ConvRequest request{program.reshaped(x, {s.M, s.K, 1, 1}), -1, -1, pixel, weight, bias, activation, true};
     const TensorId y = append_conv2d_on_tensor_cores(program, request, choice);
     return program.reshaped(y, {s.M, s.N});
   }

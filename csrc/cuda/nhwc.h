@@ -7,8 +7,9 @@
 
 namespace tesela::TESELA_DEVICE {
 
+// Not of rows of a matrix, which Program::reshaped leaves so: only products take them.
 inline bool is_channels_last(const Program& program, TensorId id) {
-  return program.spec(id).layout == Layout::channels_last;
+  return program.spec(id).layout == Layout::channels_last && program.spec(id).dims.size() == 4;
 }
 
 // What the result of a step on x looks like.
