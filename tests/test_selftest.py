@@ -16,7 +16,7 @@ FAMILIES = {
     "across channels, channels last", "pixels, channels last", "depthwise, channels last",
     "small groups, channels last", "bilinear, channels last", "copy, channels last", "gather, channels last",
     "concat, channels last", "windows, channels last", "global, channels last",
-    "direct by parity", "implicit gemm by parity",
+    "direct by parity", "implicit gemm by parity", "rows of taps to channels", "windows to channels",
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@
 // KH * KW, OH * OW, IH * IW and padded coordinates below 2^31, or ShapeError. Not measured on a GPU yet.
 
 #include "conv2d.cuh"
+#include "conv2d_stem.h"
 #include "nhwc.h"
 #include "select.h"
 #include "tile.cuh"
@@ -89,6 +90,33 @@ std::vector<float> as_conv2d_weight(const Conv2dShape& s, const float* weight) {
   return packed;
 }
 
+constexpr Stem stems[] = {Stem::none, Stem::rows, Stem::windows};  // at the place of their forms
+
+// The layer as it is and, where few channels lie plain and are to be rearranged anyway, with taps as channels.
+std::vector<Form> forms_of(const Program& program, TensorId x, const Conv2dShape& s, bool fills_tiles) {
+  const Precision precision = program.precision();
+  const auto form = [&](const Conv2dShape& t) {
+    // A transposed convolution's outputs each meet a part of the taps.
+    const int64_t taps = t.transposed ? ceil_div(t.KH, t.SH) * ceil_div(t.KW, t.SW) : t.KH * t.KW;
+    return Form{{t.OC / t.G, t.N * t.OH * t.OW, t.IC / t.G * taps, t.G, taps},
+                {fills_tiles && conv2d_fits_mma(t, precision), fills_tiles && conv2d_fits_wgmma(t, precision)}};
+  };
+  // Of what is made of x: it is written, and read.
+  const auto bytes = [&](const Conv2dShape& t) {
+    return 2.0 * static_cast<double>(t.N * t.IH * t.IW * round_up(t.IC, channel_octet)) *
+           static_cast<double>(bytes_of(storage_of(precision)));
+  };
+  std::vector<Form> forms{form(s)};
+  if (program.spec(x).layout != Layout::plain || !conv2d_fits_stem(s)) return forms;
+  for (Stem stem : {stems[1], stems[2]}) {
+    const Conv2dShape t = after_stem(s, stem);
+    forms.push_back(form(t));
+    forms.back().bytes_more = bytes(t) - bytes(s);
+    forms.back().name = name_before(stem);
+  }
+  return forms;
+}
+
 }  // namespace
 
 ConvArgs conv_args(const Conv2dShape& s, ActivationSpec activation) {
@@ -154,16 +182,18 @@ TensorId DeviceBackend::gated_conv2d(Program& program, TensorId x, const Conv2dS
   const std::vector<float> reordered = s.transposed ? as_conv2d_weight(s, weight) : std::vector<float>();
   if (s.transposed) weight = reordered.data();
   const bool fills_tiles = args.gemm_m >= fewest_rows;
-  // A transposed convolution's outputs each meet a part of the taps.
-  const int64_t taps = s.transposed ? ceil_div(s.KH, s.SH) * ceil_div(s.KW, s.SW) : s.KH * s.KW;
-  const Product product{args.gemm_m, args.gemm_n, s.IC / s.G * taps, s.G, taps};
-  const Precision precision = program.precision();
   const char* ffma = s.transposed  ? fills_tiles ? "implicit gemm by parity" : "direct by parity"
                      : fills_tiles ? "implicit gemm"
                                    : "direct";
-  const Choice choice =
-      choose(product, program, precision,
-             {fills_tiles && conv2d_fits_mma(s, precision), fills_tiles && conv2d_fits_wgmma(s, precision)}, ffma);
+  const Choice choice = choose(forms_of(program, x, s, fills_tiles), program, program.precision(), ffma);
+  if (choice.rung != Rung::ffma && choice.form > 0) {
+    const Stem stem = stems[choice.form];
+    const std::vector<float> rearranged = weights_after_stem(s, stem, weight);
+    return append_conv2d_on_tensor_cores(
+        program,
+        {append_stem(program, x, s, stem), residual, gate, after_stem(s, stem), rearranged.data(), bias, activation},
+        choice);
+  }
   if (choice.rung != Rung::ffma) {
     return append_conv2d_on_tensor_cores(program, {x, residual, gate, s, weight, bias, activation}, choice);
   }

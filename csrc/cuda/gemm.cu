@@ -54,7 +54,7 @@ TensorId DeviceBackend::gemm(Program& program, TensorId a, TensorId b, TensorId 
   // Operands are float32 whatever the program's precision: products are those of float32, or of tf32.
   const Precision precision = program.precision() == Precision::float32 ? Precision::float32 : Precision::tf32;
   constexpr int64_t most_k = int64_t{1} << 34;
-  const Choice choice = choose({s.N, s.M, s.K}, program, precision, {s.K < most_k, false, false}, "tiles");
+  const Choice choice = choose({{{s.N, s.M, s.K}, {s.K < most_k, false, false}}}, program, precision, "tiles");
   if (choice.rung == Rung::mma) return append_gemm_mma(program, inputs, s, args, choice.tile);
   const auto run = [=](const Operand* in, const Operand* out, void* stream) {
     launch(gemm_kernel, grid_of(s), stream, args,
@@ -68,8 +68,9 @@ TensorId DeviceBackend::linear(Program& program, TensorId x, const GemmShape& s,
   // The same product as a convolution of one pixel: outputs are channels, rows of x images.
   const Conv2dShape pixel{s.M, s.K, 1, 1, s.N, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, false};
   const Precision precision = program.precision();
-  const Choice choice = choose({s.N, s.M, s.K}, program, precision,
-                               {conv2d_fits_mma(pixel, precision), conv2d_fits_wgmma(pixel, precision)}, "tiles");
+  const Choice choice =
+      choose({{{s.N, s.M, s.K}, {conv2d_fits_mma(pixel, precision), conv2d_fits_wgmma(pixel, precision)}}}, program,
+             precision, "tiles");
   if (choice.rung != Rung::ffma) {
     const ConvRequest request{program.reshaped(x, {s.M, s.K, 1, 1}), -1, -1, pixel, weight, bias, activation, true};
     const TensorId y = append_conv2d_on_tensor_cores(program, request, choice);

@@ -37,6 +37,7 @@ struct Choice {
   Rung rung = Rung::ffma;
   TileChoice tile;
   double cycles = 0;
+  size_t form = 0;  // of those that were given to choose()
 };
 
 inline int device_attribute(cudaDeviceAttr attribute) {
@@ -121,7 +122,7 @@ struct Fits {
   bool in_parts = true;  // mma.sync: may the sum be split
 };
 
-// Every form that fits, the one with the best estimate first.
+// Every rung and tile that fits, the one with the best estimate first.
 inline std::vector<Choice> choices(const Product& p, Accuracy accuracy, Precision precision, Fits fits) {
   // What is asked to be strict is summed in IEEE float32.
   if (p.m == 0 || p.n == 0 || p.k == 0 || accuracy == Accuracy::strict) return {Choice{}};
@@ -130,16 +131,22 @@ inline std::vector<Choice> choices(const Product& p, Accuracy accuracy, Precisio
   fits.mma = fits.mma && capability >= 8, fits.wgmma = fits.wgmma && capability == 9;
   const int64_t mma_steps = steps_of(p, precision, 16), wgmma_steps = steps_of(p, precision, swizzled_row);
   std::vector<Choice> all;
+  const auto mma_cost = [&](const TileChoice& tile) {
+    return step_cost(precision, tile, mma_tf32_rate, mma_half_rate, 1);
+  };
+  const auto wgmma_cost = [&](const TileChoice& tile) {
+    return step_cost(precision, tile, wgmma_tf32_rate, wgmma_half_rate, precision == Precision::float32 ? 2 : 1);
+  };
   TileChoice forced;
-  const auto alone = [&](Rung rung, int64_t steps, bool in_parts) {
+  const auto alone = [&](Rung rung, int64_t steps, const StepCost& step, bool in_parts) {
     forced.splits = in_parts ? static_cast<int>(std::min<int64_t>(forced.splits, steps)) : 1;
-    return std::vector<Choice>{{rung, forced}};
+    return std::vector<Choice>{{rung, forced, product_cycles(p, sms, forced, steps, step)}};
   };
   if (fits.wgmma && is_forced("TESELA_WGMMA_TILE", Rung::wgmma, wgmma_tiles_known, precision, forced)) {
-    return alone(Rung::wgmma, wgmma_steps, true);
+    return alone(Rung::wgmma, wgmma_steps, wgmma_cost(forced), true);
   }
   if (fits.mma && is_forced("TESELA_MMA_TILE", Rung::mma, mma_tiles_known, precision, forced)) {
-    return alone(Rung::mma, mma_steps, fits.in_parts);
+    return alone(Rung::mma, mma_steps, mma_cost(forced), fits.in_parts);
   }
 
   all.push_back({Rung::ffma, {}, tile_cycles(p, sms * blocks_per_sm, BM, BN, BK, ffma_rate / blocks_per_sm)});
@@ -149,28 +156,42 @@ inline std::vector<Choice> choices(const Product& p, Accuracy accuracy, Precisio
     }
   };
   constexpr int64_t most_splits = 16;
-  const bool split = precision == Precision::float32;
   for (const TileChoice& tile : mma_tiles_known) {
     if (!fits.mma || !has_tile(Rung::mma, tile, precision)) continue;
-    consider(Rung::mma, tile, mma_steps, step_cost(precision, tile, mma_tf32_rate, mma_half_rate, 1),
-             tile.BM == 64 && fits.in_parts ? most_splits : 1);
+    consider(Rung::mma, tile, mma_steps, mma_cost(tile), tile.BM == 64 && fits.in_parts ? most_splits : 1);
   }
   for (const TileChoice& tile : wgmma_tiles_known) {
     if (!fits.wgmma || !has_tile(Rung::wgmma, tile, precision)) continue;
-    consider(Rung::wgmma, tile, wgmma_steps,
-             step_cost(precision, tile, wgmma_tf32_rate, wgmma_half_rate, split ? 2 : 1),
-             tile.BM == 64 ? most_splits : 1);
+    consider(Rung::wgmma, tile, wgmma_steps, wgmma_cost(tile), tile.BM == 64 ? most_splits : 1);
   }
   std::stable_sort(all.begin(), all.end(), [](const Choice& a, const Choice& b) { return a.cycles < b.cycles; });
   return all;
 }
 
-// The one that the program takes of them; ffma is the name of what sums without tensor cores.
-inline Choice choose(const Product& p, Program& program, Precision precision, Fits fits, const char* ffma) {
-  const std::vector<Choice> all = choices(p, program.accuracy(), precision, fits);
+// A way to say a layer as a product.
+struct Form {
+  Product product;
+  Fits fits;
+  double bytes_more = 0;  // to and from memory, than the first form has, before tensor cores begin
+  const char* name = "";
+};
+
+// What the program takes of all forms' choices. ffma is the name of what sums without tensor cores, and reads the first
+// form.
+inline Choice choose(const std::vector<Form>& forms, Program& program, Precision precision, const char* ffma) {
+  std::vector<Choice> all;
+  for (size_t form = 0; form < forms.size(); ++form) {
+    for (Choice choice : choices(forms[form].product, program.accuracy(), precision, forms[form].fits)) {
+      if (choice.rung == Rung::ffma && form > 0) continue;
+      if (choice.rung != Rung::ffma) choice.cycles += forms[form].bytes_more / memory_bytes;
+      choice.form = form;
+      all.push_back(choice);
+    }
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Choice& a, const Choice& b) { return a.cycles < b.cycles; });
   std::vector<std::string> names;
   for (const Choice& choice : all) {
-    const std::string rung = choice.rung == Rung::mma ? "mma" : "wgmma";
+    const std::string rung = forms[choice.form].name + std::string(choice.rung == Rung::mma ? "mma" : "wgmma");
     const TileChoice& tile = choice.tile;
     names.push_back(choice.rung == Rung::ffma
                         ? ffma

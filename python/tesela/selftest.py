@@ -81,6 +81,7 @@ def checks(device: str = "cpu") -> list[Check]:
     """Odd channels, one image and one pixel, tiles that are full and tiles that are not."""
     products = [
         conv("conv2d", (2, 3, 21, 19), (64, 3, 7, 7), stride=2, padding=3, activation="relu"),
+        conv("conv2d", (1, 3, 6, 40), (64, 3, 1, 9), padding=(0, 4)),
         conv("conv2d", (1, 32, 12, 11), (67, 32, 3, 3), padding=1),
         conv("conv2d", (1, 64, 16, 16), (128, 64, 3, 3), padding=1, activation="relu"),
         conv("conv2d", (1, 65, 9, 7), (33, 65, 1, 1)),
