@@ -20,6 +20,8 @@ def test_a_correct_kernel_passes(schedule):
     ("shared out of bounds", "read of 4 bytes that are neither"),
     ("wrong group", "an asynchronous copy that it never waited for"),
     ("early write", "a write of device memory that the kernel launched before may still use"),
+    ("early read", "a read of device memory that the kernel launched before may still write"),
+    ("early for others", "a write of device memory that the kernel launched before may still use"),
     ("early end", "never waits for the kernel launched before"),
     ("unaligned copy", "copy of 16 bytes at an address that is no multiple"),
     ("unaligned matrix", "ldmatrix from what is not 16 bytes of shared memory at a multiple"),

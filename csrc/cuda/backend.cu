@@ -13,6 +13,16 @@ const Backend& backend() {
   return device;
 }
 
+namespace {
+
+int capability() {  // the major one
+  int major = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_ordinal), "device attribute");
+  return major;
+}
+
+}  // namespace
+
 #ifdef __CUDACC__
 namespace {
 
@@ -48,10 +58,22 @@ std::string obstacle() {
   return "this build has no kernels for " + gpu_name() + ", only for " TESELA_CUDA_ARCHITECTURES;
 }
 
+// All files are compiled for the same architectures. PTX of an older one, which a driver translates for a newer GPU,
+// has no wait in it, whatever that GPU could do.
+bool kernels_overlap() {
+  static const bool they_do = [] {
+    cudaFuncAttributes attributes;
+    check(cudaFuncGetAttributes(&attributes, probe_kernel), "kernel");
+    return attributes.ptxVersion >= 90;
+  }();
+  return they_do;
+}
+
 const char* DeviceBackend::name() const { return "cuda"; }
 std::string DeviceBackend::hardware() const { return gpu_name(); }
 #else
 std::string obstacle() { return ""; }
+bool kernels_overlap() { return capability() >= 9; }
 const char* DeviceBackend::name() const { return "emulator"; }
 std::string DeviceBackend::hardware() const { return name(); }
 #endif
@@ -59,9 +81,7 @@ std::string DeviceBackend::hardware() const { return name(); }
 // The formats are those of mma.sync on sm_80.
 bool DeviceBackend::computes_in(Precision precision) const {
   if (precision == Precision::float32) return true;
-  int capability = 0;
-  check(cudaDeviceGetAttribute(&capability, cudaDevAttrComputeCapabilityMajor, device_ordinal), "device attribute");
-  return capability >= 8;
+  return capability() >= 8;
 }
 
 // ----------------------------------------------------------------------------------------------------------- copies

@@ -13,6 +13,7 @@
 #include "../backend.h"
 #include "../plan.h"
 #include "../program.h"
+#include "dependent.cuh"
 #include "launch.h"
 
 namespace tesela::TESELA_DEVICE {

@@ -9,6 +9,7 @@ namespace {
 template <class To, class From>
 __global__ void __launch_bounds__(block_threads)
     cast_kernel(const __grid_constant__ Loops<3> s, MapFunction, MapOperands p) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.steps; item += item_stride()) {
     static_cast<To*>(p.y)[item] = cast_to<To>(static_cast<const From*>(p.a)[places_of(s, item).of[0]]);
   }

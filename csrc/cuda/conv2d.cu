@@ -34,6 +34,7 @@ __device__ float tap(const ConvArgs& s, const float* x, const Pixel& pixel, int 
 
 __global__ void __launch_bounds__(block_threads, blocks_per_sm)
     conv2d_implicit_gemm_kernel(ConvArgs s, ConvOperands p) {
+  wait_for_earlier_kernel();
   for (int64_t tile = blockIdx.x; tile < s.G * s.m_tiles * s.n_tiles; tile += gridDim.x) {
     const Tile at = tile_of(s, tile);
     const int64_t g = at.g, n0 = at.n * BN;
@@ -62,6 +63,7 @@ __global__ void __launch_bounds__(block_threads, blocks_per_sm)
 }
 
 __global__ void __launch_bounds__(block_threads) conv2d_direct_kernel(ConvArgs s, ConvOperands p) {
+  wait_for_earlier_kernel();
   const int64_t plane = static_cast<int64_t>(s.OH) * s.OW, outputs = s.gemm_n * s.OC;
   for (int64_t item = first_item(); item < outputs; item += item_stride()) {
     const int64_t n = item / plane / s.OC, oc = item / plane % s.OC, g = oc / s.gemm_m;

@@ -63,6 +63,7 @@ __device__ void finish_strip(const GroupedArgs& s, const GroupedOperands<T>& p, 
 template <class T, int own>
 __global__ void __launch_bounds__(block_threads, 1)
     conv2d_grouped_kernel(const __grid_constant__ GroupedArgs s, GroupedOperands<T> p) {
+  wait_for_earlier_kernel();
   constexpr int V = vector_lanes<T>;
   for (int64_t item = first_item(); item < s.strips.count; item += item_stride()) {
     const PixelVector at = s.strips.at(item);
@@ -106,6 +107,7 @@ __global__ void __launch_bounds__(block_threads, 1)
 template <class T, int K, int S>
 __global__ void __launch_bounds__(block_threads, 1)
     conv2d_depthwise_kernel(const __grid_constant__ GroupedArgs s, GroupedOperands<T> p) {
+  wait_for_earlier_kernel();
   constexpr int V = vector_lanes<T>, columns = (STRIP - 1) * S + K;
   for (int64_t item = first_item(); item < s.strips.count; item += item_stride()) {
     const PixelVector at = s.strips.at(item);

@@ -109,6 +109,16 @@ struct ConvCopies {
     tap = *next;
   }
 
+  // The weights of the first tiles, a line of 128 bytes a thread and row, while an earlier kernel may still write x.
+  __device__ void prefetch_weights(int steps) const {
+    const T* line = weight + copied_chunk() * (Tile::BK - vector_lanes<T>);
+    TESELA_UNROLL
+    for (int i = 0; i < b_rows; ++i) {
+      const int row = i * rows_at_once<Tile>;
+      if (copied_chunk() < steps && row < channels_left) ptx::prefetch_to_l2(line + row * weight_stride);
+    }
+  }
+
   // Where a copy has no bytes nothing is read: its address may be anywhere.
   __device__ void operator()(MmaStage<Tile>& stage) {
     const int place = swizzled_place(copied_row(), copied_chunk() * 16);
@@ -148,6 +158,8 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks_of_sm)
     const auto first = static_cast<int>(first_step(c.steps, s.epilogue.splits, at.split));
     const auto end = static_cast<int>(first_step(c.steps, s.epilogue.splits, at.split + 1));
     ConvCopies<Tile, T> copies(s, p, c, at, first);
+    copies.prefetch_weights(end - first);
+    wait_for_earlier_kernel();
     const MmaSums<Tile> sum = mma_product<Tile>(end - first, copies, memory);
     turn_over<Tile::WM / 16>(
         sum.at[0][0], memory.staged[threadIdx.x / 32], [&](int chunk, int row, int column, const Octet& x) {

@@ -41,11 +41,15 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
     ptx::registers_down_to<producer_registers>();
     if (threadIdx.x != 0) return;
     ptx::prefetch_tensor_map(&maps.w);
+    for (int group = 0; group < s.epilogue.groups; ++group) ptx::prefetch_tensor_map(&maps.x[group]);
+    int loaded = load_first_weights<Tile>(s, maps, place_of(s.tiles, blockIdx.x), memory);
+    wait_for_earlier_kernel();
     for (int64_t tile = blockIdx.x; tile < s.tiles.count(); tile += gridDim.x) {
-      produce<Tile>(s, maps, place_of(s.tiles, tile), memory, ring);
+      produce<Tile>(s, maps, place_of(s.tiles, tile), memory, ring, loaded);
     }
   } else {
     ptx::registers_up_to<consumer_registers>();
+    wait_for_earlier_kernel();
     const int consumer = warpgroup - 1;
     const int m0 = consumer % Tile::consumers_m * Tile::rows * 64, n0 = consumer / Tile::consumers_m * Tile::columns;
     for (int64_t tile = blockIdx.x; tile < s.tiles.count(); tile += gridDim.x) {

@@ -5,6 +5,7 @@
 #include "epilogue.cuh"
 #include "product_tiles.h"
 #include "ptx.cuh"
+#include "tensor_map.h"
 #include "wgmma_tile.h"
 
 namespace tesela::TESELA_DEVICE {
@@ -45,27 +46,50 @@ struct Ring {
   }
 };
 
+// Of a stage that is free; the pixels' bytes are expected too.
+template <class Tile>
+__device__ void load_weights(const WgmmaArgs& s, const WgmmaMaps& maps, const TilePlace& at, WgmmaMemory<Tile>& memory,
+                             int stage, int step) {
+  const int row = at.group * s.epilogue.channels + at.n * Tile::BN;
+  ptx::mbarrier_arrive_expect(&memory.full[stage], Tile::stage_bytes);
+  ptx::tma_load_2d(memory.b[stage], &maps.w, &memory.full[stage], step * Tile::BK, row);
+  if constexpr (Tile::split) {
+    ptx::tma_load_2d(memory.b[stage] + Tile::b_bytes, &maps.w, &memory.full[stage], step * Tile::BK, s.low_row + row);
+  }
+}
+
+// Those of the first tile, as far as there are stages, while an earlier kernel may still write the pixels: how many.
+template <class Tile>
+__device__ int load_first_weights(const WgmmaArgs& s, const WgmmaMaps& maps, const TilePlace& at,
+                                  WgmmaMemory<Tile>& memory) {
+  const int first = static_cast<int>(first_step(s.steps, s.tiles.splits, at.split));
+  const int end = static_cast<int>(first_step(s.steps, s.tiles.splits, at.split + 1));
+  int stage = 0;
+  for (; stage < Tile::stages && first + stage < end; ++stage) load_weights(s, maps, at, memory, stage, first + stage);
+  return stage;
+}
+
+// loaded: the stages that have their weights, from this step on.
 template <class Tile>
 __device__ void produce(const WgmmaArgs& s, const WgmmaMaps& maps, const TilePlace& at, WgmmaMemory<Tile>& memory,
-                        Ring<Tile::stages>& ring) {
+                        Ring<Tile::stages>& ring, int& loaded) {
   const int64_t pixel = int64_t{at.m} * Tile::BM, n = s.by_plane.quotient(pixel), in_plane = pixel - n * s.OH * s.OW,
                 oh = s.by_width.quotient(in_plane), ow = in_plane - oh * s.OW;
   const int h = static_cast<int>(oh) * s.SH - s.PT, w = static_cast<int>(ow) * s.SW - s.PL;
-  const int row = at.group * s.epilogue.channels + at.n * Tile::BN;
   const int first = static_cast<int>(first_step(s.steps, s.tiles.splits, at.split));
   const int end = static_cast<int>(first_step(s.steps, s.tiles.splits, at.split + 1));
   int tap = first / s.channel_steps, channel_step = first % s.channel_steps;
   int kh = tap / s.KW, kw = tap % s.KW;
   for (int step = first; step < end; ++step, ring.advance()) {
     const int stage = ring.stage;
-    ptx::mbarrier_wait(&memory.empty[stage], ring.parity ^ 1);
-    ptx::mbarrier_arrive_expect(&memory.full[stage], Tile::stage_bytes);
+    if (loaded > 0) {
+      --loaded;
+    } else {
+      ptx::mbarrier_wait(&memory.empty[stage], ring.parity ^ 1);
+      load_weights(s, maps, at, memory, stage, step);
+    }
     ptx::tma_load_im2col(memory.a[stage], &maps.x[at.group], &memory.full[stage], channel_step * Tile::BK, w, h,
                          static_cast<int>(n), kw * s.DW, kh * s.DH);
-    ptx::tma_load_2d(memory.b[stage], &maps.w, &memory.full[stage], step * Tile::BK, row);
-    if constexpr (Tile::split) {
-      ptx::tma_load_2d(memory.b[stage] + Tile::b_bytes, &maps.w, &memory.full[stage], step * Tile::BK, s.low_row + row);
-    }
     if (++channel_step < s.channel_steps) continue;
     channel_step = 0;
     if (++kw < s.KW) continue;

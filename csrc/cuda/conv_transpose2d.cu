@@ -66,6 +66,7 @@ __device__ const float* input_at(const ConvArgs& s, const ConvOperands& p, int64
 __global__ void __launch_bounds__(block_threads, blocks_per_sm)
     conv_transpose2d_implicit_gemm_kernel(const __grid_constant__ ConvArgs s, ParityArgs t, ConvOperands p,
                                           const ParityClass* classes, const Tap* all_taps) {
+  wait_for_earlier_kernel();
   for (int64_t block = blockIdx.x; block < t.blocks; block += gridDim.x) {
     const ParityClass& c = class_of(t, classes, block);
     const int64_t tile = block - c.first_block, rest = s.by_m_tiles.quotient(tile), g = c.by_n_tiles.quotient(rest);
@@ -97,6 +98,7 @@ __global__ void __launch_bounds__(block_threads, blocks_per_sm)
 __global__ void __launch_bounds__(block_threads)
     conv_transpose2d_direct_kernel(const __grid_constant__ ConvArgs s, ParityArgs t, ConvOperands p,
                                    const ParityClass* classes, const Tap* all_taps) {
+  wait_for_earlier_kernel();
   for (int64_t block = blockIdx.x; block < t.blocks; block += gridDim.x) {
     const ParityClass& c = class_of(t, classes, block);
     const int64_t item = (block - c.first_block) * block_threads + threadIdx.x;

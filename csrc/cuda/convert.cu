@@ -31,6 +31,7 @@ struct ConvertArgs {
 template <class T, int channels, bool to_plain>
 __global__ void __launch_bounds__(block_threads)
     convert_kernel(ConvertArgs s, float* plain, T* last, int64_t image_stride, int64_t pixel_stride) {
+  wait_for_earlier_kernel();
   using Tile = ConvertTile<channels>;
   constexpr int vectors = channels / vector_lanes<T>;
   Tile& tile = shared_memory<Tile>();

@@ -23,6 +23,7 @@ struct ElementwiseArgs {
 __global__ void __launch_bounds__(block_threads)
     elementwise_kernel(const __grid_constant__ ElementwiseArgs s, const float* x, const float* b, const float* c,
                        float* y) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.loops.steps; item += item_stride()) {
     const Places<2> at = places_of(s.loops, item);
     const int64_t b_at = at.of[1];

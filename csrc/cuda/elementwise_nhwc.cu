@@ -32,6 +32,7 @@ __device__ Lanes<T> operand_lanes(const Strides& strides, const B* from, const P
 template <class T, class B>
 __global__ void __launch_bounds__(block_threads)
     elementwise_nhwc_kernel(const __grid_constant__ ElementwiseArgs s, const T* x, const B* b, const float* c, T* y) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.vectors.count; item += item_stride()) {
     const PixelVector at = s.vectors.at(item);
     Lanes<T> value = operand_lanes<T>(s.x, x, at), other{};

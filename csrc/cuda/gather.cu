@@ -16,6 +16,7 @@ struct GatherArgs {
 template <class Word>
 __global__ void __launch_bounds__(block_threads)
     gather_kernel(GatherArgs s, const void* x, const int64_t* indices, void* y, unsigned long long* first_bad) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.elements; item += item_stride()) {
     const int64_t slice = item / s.inner, i = slice % s.indices, index = indices[i];
     if (index < -s.size || index >= s.size) {

@@ -13,6 +13,7 @@ namespace tesela::TESELA_DEVICE {
 namespace {
 
 __global__ void __launch_bounds__(block_threads, blocks_per_sm) gemm_kernel(GemmArgs s, GemmOperands p) {
+  wait_for_earlier_kernel();
   const int64_t n_tiles = (s.N + BN - 1) / BN, tiles = (s.M + BM - 1) / BM * n_tiles;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const int64_t m0 = tile / n_tiles * BM, n0 = tile % n_tiles * BN;

@@ -73,6 +73,7 @@ __global__ void __launch_bounds__(Tile::threads, Tile::blocks_of_sm)
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
   auto& memory = shared_memory<MmaMemory<Tile>>();
   const GemmArgs& g = s.gemm;
+  wait_for_earlier_kernel();
   for (int64_t tile = blockIdx.x; tile < s.tiles.count(); tile += gridDim.x) {
     const TilePlace at = place_of(s.tiles, tile);
     const int64_t m0 = int64_t{at.m} * Tile::BM, n0 = int64_t{at.n} * Tile::BN;

@@ -21,6 +21,7 @@ struct IndexedCopyArgs {
 template <class Word>
 __global__ void __launch_bounds__(block_threads)
     indexed_copy_kernel(const __grid_constant__ IndexedCopyArgs s, const void* x, void* y, Word fill) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.loops.steps; item += item_stride()) {
     int64_t rest = item, at = s.base;
     bool present = true;

@@ -26,16 +26,16 @@ inline void check(cudaError_t error, const char* what) {
 }
 
 #ifdef __CUDACC__
-// The node that was captured last.
+// The node that was captured last. Without a place for edges CUDA refuses to tell of those of overlapping kernels.
 inline cudaError_t last_captured(cudaStream_t stream, cudaGraphNode_t* node) {
   cudaStreamCaptureStatus status;
   const cudaGraphNode_t* last = nullptr;
   size_t count = 0;
-#if CUDART_VERSION >= 13000
   const cudaGraphEdgeData* edges = nullptr;
+#if CUDART_VERSION >= 13000
   const cudaError_t error = cudaStreamGetCaptureInfo(stream, &status, nullptr, nullptr, &last, &edges, &count);
 #else
-  const cudaError_t error = cudaStreamGetCaptureInfo_v2(stream, &status, nullptr, nullptr, &last, &count);
+  const cudaError_t error = cudaStreamGetCaptureInfo_v3(stream, &status, nullptr, nullptr, &last, &edges, &count);
 #endif
   if (error != cudaSuccess) return error;
   if (status != cudaStreamCaptureStatusActive || count != 1) return cudaErrorInvalidValue;
@@ -50,8 +50,9 @@ struct Target {
   cudaStream_t stream = nullptr;
   std::vector<cudaGraphNode_t>* nodes = nullptr;  // of the step; null outside of graphs
   cudaGraphExec_t changed = nullptr;
-  size_t next = 0;       // node to change
-  bool differs = false;  // the step launches something else than was recorded
+  size_t next = 0;            // node to change
+  bool differs = false;       // the step launches something else than was recorded
+  bool after_kernel = false;  // the last that went to the stream in this run is a kernel
 
   void note() {
     if (nodes == nullptr) return;
@@ -82,11 +83,12 @@ struct Grid {
   int64_t blocks;
   int threads = block_threads;
   size_t shared_bytes = 0;
-  // sm_90: may begin before the kernel launched before it has ended, and waits for it itself
-  // (ptx::wait_for_earlier_grid) before it writes or reads anything but parameters.
-  bool programmatic = false;
 };
 inline Grid grid_over(int64_t items, int items_per_block = block_threads) { return {ceil_div(items, items_per_block)}; }
+
+// Whether a kernel may begin while the one before it in the run is still running: every kernel waits for that one
+// itself (dependent.cuh), if it was compiled for sm_90 or later. backend.cu.
+bool kernels_overlap();
 
 template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const Grid& grid, void* stream, Arguments... arguments) {
@@ -122,9 +124,9 @@ void launch(void (*kernel)(Parameters...), const Grid& grid, void* stream, Argum
   cudaLaunchAttribute early{};
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;
-  if (grid.programmatic) config.attrs = &early, config.numAttrs = 1;
+  if (target && target->after_kernel && kernels_overlap()) config.attrs = &early, config.numAttrs = 1;
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "launch");
-  if (target) target->note();
+  if (target) target->note(), target->after_kernel = true;
 }
 
 // Sets all bytes to `value`.
@@ -137,7 +139,7 @@ inline void clear(void* memory, int value, size_t bytes, void* stream) {
     return;
   }
   check(cudaMemsetAsync(memory, value, bytes, stream_of(stream)), "clearing");
-  if (target) target->note();
+  if (target) target->note(), target->after_kernel = false;
 }
 
 // ------------------------------------------------------------------------------------------------------ in kernels

@@ -17,6 +17,7 @@ struct CopyArgs {
 
 template <class Word>
 __global__ void __launch_bounds__(block_threads) copy_rows_kernel(CopyArgs s, const void* x, void* y) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.elements; item += item_stride()) {
     static_cast<Word*>(y)[item / s.x_row * s.y_row + s.y_offset + item % s.x_row] = static_cast<const Word*>(x)[item];
   }
@@ -29,6 +30,7 @@ struct PixelShuffleArgs {
 __global__ void __launch_bounds__(block_threads) pixel_shuffle_kernel(PixelShuffleArgs s,
                                                                       const float* x,  // (N, C*r*r, H, W)
                                                                       float* y) {      // (N, C, H*r, W*r)
+  wait_for_earlier_kernel();
   const int64_t r = s.factor, OW = s.W * r, OH = s.H * r;
   for (int64_t item = first_item(); item < s.elements; item += item_stride()) {
     const int64_t ow = item % OW, oh = item / OW % OH, plane = item / OW / OH;

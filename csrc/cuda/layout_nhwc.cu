@@ -28,6 +28,7 @@ struct CopyArgs {
 template <class Word>
 __global__ void __launch_bounds__(block_threads)
     copy_channels_kernel(const __grid_constant__ CopyArgs s, const Word* x, Word* y) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.count; item += item_stride()) {
     const int64_t pixel = s.by_words.quotient(item), word = item - pixel * s.words;
     const int64_t image = s.by_pixels.quotient(pixel), at = pixel - image * s.pixels;
@@ -78,6 +79,7 @@ __device__ Lanes<T> lerp(const Lanes<T>& low, const Lanes<T>& high, float weight
 template <class T, bool bilinear>
 __global__ void __launch_bounds__(block_threads)
     resample2d_nhwc_kernel(const __grid_constant__ ResampleArgs s, const T* x, T* y) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.vectors.count; item += item_stride()) {
     const PixelVector at = s.vectors.at(item);
     const int64_t oh = s.vectors.row(at.pixel), ow = at.pixel - oh * s.vectors.width;
@@ -108,6 +110,7 @@ struct PixelShuffleArgs {
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     pixel_shuffle_nhwc_kernel(const __grid_constant__ PixelShuffleArgs s, const T* x, T* y) {
+  wait_for_earlier_kernel();
   const int64_t r = s.factor;
   for (int64_t item = first_item(); item < s.vectors.count; item += item_stride()) {
     const PixelVector at = s.vectors.at(item);

@@ -61,6 +61,7 @@ __device__ bool compared(MapFunction function, T a, T b) {
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     number_kernel(const __grid_constant__ Loops<3> s, MapFunction function, MapOperands p) {
+  wait_for_earlier_kernel();
   auto *a = static_cast<const T*>(p.a), *b = static_cast<const T*>(p.b);
   MapState state;
   for (int64_t item = first_item(); item < s.steps; item += item_stride()) {
@@ -73,6 +74,7 @@ __global__ void __launch_bounds__(block_threads)
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     compare_kernel(const __grid_constant__ Loops<3> s, MapFunction function, MapOperands p) {
+  wait_for_earlier_kernel();
   auto *a = static_cast<const T*>(p.a), *b = static_cast<const T*>(p.b);
   for (int64_t item = first_item(); item < s.steps; item += item_stride()) {
     const Places<3> at = places_of(s, item);
@@ -84,6 +86,7 @@ __global__ void __launch_bounds__(block_threads)
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     where_kernel(const __grid_constant__ Loops<3> s, MapFunction, MapOperands p) {
+  wait_for_earlier_kernel();
   auto *b = static_cast<const T*>(p.b), *c = static_cast<const T*>(p.c);
   for (int64_t item = first_item(); item < s.steps; item += item_stride()) {
     const Places<3> at = places_of(s, item);

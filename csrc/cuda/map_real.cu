@@ -34,6 +34,7 @@ __device__ bool predicate(MapFunction function, T a) {
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     real_kernel(const __grid_constant__ Loops<3> s, MapFunction function, MapOperands p) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.steps; item += item_stride()) {
     static_cast<T*>(p.y)[item] = real(function, static_cast<const T*>(p.a)[places_of(s, item).of[0]]);
   }
@@ -42,6 +43,7 @@ __global__ void __launch_bounds__(block_threads)
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     predicate_kernel(const __grid_constant__ Loops<3> s, MapFunction function, MapOperands p) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.steps; item += item_stride()) {
     static_cast<bool*>(p.y)[item] = predicate(function, static_cast<const T*>(p.a)[places_of(s, item).of[0]]);
   }

@@ -22,6 +22,7 @@ __device__ T trigonometric(MapFunction function, T a) {
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     trigonometric_kernel(const __grid_constant__ Loops<3> s, MapFunction function, MapOperands p) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.steps; item += item_stride()) {
     static_cast<T*>(p.y)[item] = trigonometric(function, static_cast<const T*>(p.a)[places_of(s, item).of[0]]);
   }

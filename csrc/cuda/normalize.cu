@@ -22,6 +22,7 @@ struct LocalResponseNormArgs {
 __global__ void __launch_bounds__(block_threads) local_response_norm_kernel(LocalResponseNormArgs s,
                                                                             const float* x,  // (N, C, H, W)
                                                                             float* y) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.elements; item += item_stride()) {
     const int64_t c = item / s.pixels % s.C;
     const int64_t begin = c - s.before > 0 ? c - s.before : 0, end = c + s.after + 1 < s.C ? c + s.after + 1 : s.C;
@@ -41,6 +42,7 @@ struct SoftmaxArgs {
 
 template <int lanes>
 __global__ void __launch_bounds__(block_threads) softmax_kernel(SoftmaxArgs s, const float* x, float* y) {
+  wait_for_earlier_kernel();
   const Share<lanes> my = share<lanes>();
   for (int64_t item = my.first; item < s.vectors; item += my.stride) {
     const int64_t at = item / s.inner * s.size * s.inner + item % s.inner;

@@ -46,6 +46,7 @@ __device__ void squares(const LocalResponseNormArgs& s, const T* pixel, int64_t 
 template <class T, int reach>
 __global__ void __launch_bounds__(block_threads)
     local_response_norm_nhwc_kernel(const __grid_constant__ LocalResponseNormArgs s, const T* x, T* y) {
+  wait_for_earlier_kernel();
   constexpr int V = vector_lanes<T>;
   for (int64_t item = first_item(); item < s.vectors.count; item += item_stride()) {
     const PixelVector at = s.vectors.at(item);
@@ -87,6 +88,7 @@ struct SoftmaxArgs {
 template <class T, int lanes>
 __global__ void __launch_bounds__(block_threads)
     softmax_nhwc_kernel(const __grid_constant__ SoftmaxArgs s, const T* x, T* y) {
+  wait_for_earlier_kernel();
   constexpr int V = vector_lanes<T>;
   const Share<lanes> my = share<lanes>();
   const auto exists = [&](int64_t vector, int i) { return vector * V + i < s.C; };

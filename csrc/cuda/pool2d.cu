@@ -28,6 +28,7 @@ __global__ void __launch_bounds__(block_threads) max_pool2d_kernel(Pool2dShape s
                                                                    const float* x,      // (N, C, IH, IW)
                                                                    float* y,            // (N, C, OH, OW)
                                                                    int64_t* indices) {  // (N, C, OH, OW) or null
+  wait_for_earlier_kernel();
   const Share<lanes> my = share<lanes>();
   for (int64_t item = my.first; item < s.N * s.C * s.OH * s.OW; item += my.stride) {
     const float* plane = x + item / s.OW / s.OH * s.IH * s.IW;
@@ -57,6 +58,7 @@ template <int lanes>
 __global__ void __launch_bounds__(block_threads) avg_pool2d_kernel(AvgPool2dArgs s,
                                                                    const float* x,  // (N, C, IH, IW)
                                                                    float* y) {      // (N, C, OH, OW)
+  wait_for_earlier_kernel();
   const Share<lanes> my = share<lanes>();
   for (int64_t item = my.first; item < s.planes * s.OH * s.OW; item += my.stride) {
     const float* plane = x + item / s.OW / s.OH * s.IH * s.IW;
@@ -81,6 +83,7 @@ struct UnpoolArgs {
 __global__ void __launch_bounds__(block_threads)
     max_unpool2d_winner_kernel(UnpoolArgs s, const int64_t* indices, unsigned long long* winners,
                                unsigned long long* first_bad) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.planes * s.x_plane; item += item_stride()) {
     const int64_t index = indices[item], plane = item / s.x_plane;
     if (index < 0 || index >= s.y_plane) {
@@ -93,6 +96,7 @@ __global__ void __launch_bounds__(block_threads)
 
 __global__ void __launch_bounds__(block_threads)
     max_unpool2d_copy_kernel(UnpoolArgs s, const float* x, const unsigned long long* winners, float* y) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.planes * s.y_plane; item += item_stride()) {
     const auto winner = static_cast<int64_t>(winners[item]);
     y[item] = winner > 0 ? x[item / s.y_plane * s.x_plane + winner - 1] : 0.0f;

@@ -76,6 +76,7 @@ __device__ void store_result(const PoolArgs& s, const Windows& windows, T* y, co
 template <class T, class Windows>
 __global__ void __launch_bounds__(block_threads)
     pool2d_nhwc_kernel(const __grid_constant__ PoolArgs s, const __grid_constant__ Windows windows, const T* x, T* y) {
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.vectors.count; item += item_stride()) {
     const PixelVector at = s.vectors.at(item);
     const Place place = place_of(s, at);
@@ -101,6 +102,7 @@ template <class T, class Windows>
 __global__ void __launch_bounds__(block_threads)
     pool2d_nhwc_shared_kernel(const __grid_constant__ PoolArgs s, const __grid_constant__ Windows windows,
                               int64_t blocks_of_pixel, int64_t blocks, const T* x, T* y) {
+  wait_for_earlier_kernel();
   PoolMemory<T>& memory = shared_memory<PoolMemory<T>>();
   const int part = static_cast<int>(threadIdx.x) / vectors_of_block;
   const int own = static_cast<int>(threadIdx.x) % vectors_of_block;

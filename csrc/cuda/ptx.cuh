@@ -10,11 +10,11 @@
 
 #ifdef __CUDACC__
 
-#include <cuda.h>
-
 #include <type_traits>
 
 #include "fragments.h"
+
+using CUtensorMap = struct CUtensorMap_st;  // of <cuda.h>, which takes the compiler long to read
 
 namespace tesela::TESELA_DEVICE::ptx {
 
@@ -22,6 +22,11 @@ namespace tesela::TESELA_DEVICE::ptx {
 #define TESELA_PTX(...) asm volatile(__VA_ARGS__)
 #else
 #define TESELA_PTX(...)
+#endif
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define TESELA_PTX_SM90(...) asm volatile(__VA_ARGS__)
+#else
+#define TESELA_PTX_SM90(...)
 #endif
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
 #define TESELA_PTX_SM90A(...) asm volatile(__VA_ARGS__)
@@ -238,7 +243,7 @@ __device__ inline void hold([[maybe_unused]] T (&registers)[n]) {
   }
 }
 
-// ------------------------------------------------------------------------------------------- registers, grids, sm_90a
+// -------------------------------------------------------------------------------------------------- registers, sm_90a
 
 // By all warps of a warpgroup: gives registers back, or waits for as many.
 template <int count>
@@ -250,11 +255,20 @@ __device__ inline void registers_up_to() {
   TESELA_PTX_SM90A("setmaxnreg.inc.sync.aligned.u32 %0;\n" ::"n"(count));
 }
 
+// ------------------------------------------------------------------------------------------------------- grids, sm_90
+
 // A grid that was launched to overlap with the one before it: until that one has ended and its writes are visible.
-__device__ inline void wait_for_earlier_grid() { TESELA_PTX_SM90A("griddepcontrol.wait;\n" :: : "memory"); }
-__device__ inline void let_next_grid_start() { TESELA_PTX_SM90A("griddepcontrol.launch_dependents;\n" :: : "memory"); }
+__device__ inline void wait_for_earlier_grid() { TESELA_PTX_SM90("griddepcontrol.wait;\n" :: : "memory"); }
+// Has done its part when each block of the grid has, or has ended.
+__device__ inline void let_next_grid_start() { TESELA_PTX_SM90("griddepcontrol.launch_dependents;\n" :: : "memory"); }
+
+// Brings the line of global memory to L2.
+__device__ inline void prefetch_to_l2([[maybe_unused]] const void* line) {
+  TESELA_PTX_SM90("prefetch.global.L2 [%0];\n" ::"l"(line) : "memory");
+}
 
 #undef TESELA_PTX
+#undef TESELA_PTX_SM90
 #undef TESELA_PTX_SM90A
 #undef TESELA_MMA
 #undef TESELA_WGMMA

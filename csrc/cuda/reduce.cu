@@ -81,6 +81,7 @@ __device__ int64_t place(const ReduceArgs& s, const T* x, int lane) {
 template <class T, int lanes>
 __global__ void __launch_bounds__(block_threads)
     reduce_kernel(const __grid_constant__ ReduceArgs s, const void* x, void* y) {
+  wait_for_earlier_kernel();
   const Share<lanes> my = share<lanes>();
   for (int64_t item = my.first; item < s.kept.steps; item += my.stride) {
     const T* from = static_cast<const T*>(x) + places_of(s.kept, item).of[0];

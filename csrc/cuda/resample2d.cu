@@ -21,6 +21,7 @@ struct Resample2dArgs {
 __global__ void __launch_bounds__(block_threads) resample2d_copy_kernel(Resample2dArgs s,
                                                                         const float* x,  // (N, C, IH, IW)
                                                                         float* y) {      // (N, C, OH, OW)
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.elements; item += item_stride()) {
     const int64_t ih = s.low_h[item / s.OW % s.OH], iw = s.low_w[item % s.OW];
     y[item] = ih < 0 || iw < 0 ? s.constant : x[(item / s.OW / s.OH * s.IH + ih) * s.IW + iw];
@@ -32,6 +33,7 @@ __device__ float lerp(float low, float high, float weight) { return fmaf(weight,
 __global__ void __launch_bounds__(block_threads) resample2d_bilinear_kernel(Resample2dArgs s,
                                                                             const float* x,  // (N, C, IH, IW)
                                                                             float* y) {      // (N, C, OH, OW)
+  wait_for_earlier_kernel();
   for (int64_t item = first_item(); item < s.elements; item += item_stride()) {
     const int64_t oh = item / s.OW % s.OH, ow = item % s.OW, low = s.low_w[ow], high = s.high_w[ow];
     const float* plane = x + item / s.OW / s.OH * s.IH * s.IW;

@@ -25,7 +25,7 @@ class Run final : public DeviceRun {
   void* begin(StreamHandle stream) override {
     auto scope = std::make_unique<DeviceScope>();
     check(std::exchange(unordered_, cudaSuccess), "the run before");
-    target_.stream = native(stream);
+    target_ = {native(stream)};
     check(done_.before(target_.stream), "stream");
     scope_ = std::move(scope);
     return &target_;
@@ -45,8 +45,9 @@ class Run final : public DeviceRun {
     check(cudaStreamBeginCapture(capture_, cudaStreamCaptureModeThreadLocal), "capture");
     cudaGraph_t captured = nullptr;
     try {
+      Target target{capture_};
       for (size_t s = 0; s < steps; ++s) {
-        Target target{capture_, &nodes_[s]};
+        target.nodes = &nodes_[s];
         run(s, &target);
       }
     } catch (...) {

@@ -2,6 +2,7 @@
 //
 // One thread has 8 channels of a pixel. Not measured on a GPU yet.
 
+#include "dependent.cuh"
 #include "epilogue.cuh"
 
 namespace tesela::TESELA_DEVICE {
@@ -10,6 +11,7 @@ namespace {
 template <class T>
 __global__ void __launch_bounds__(block_threads)
     sum_of_parts_kernel(const __grid_constant__ Epilogue s, const EpilogueOperands<T> p) {
+  wait_for_earlier_kernel();
   const int64_t of_pixel = int64_t{s.groups} * s.lanes, part = s.pixels * of_pixel;
   for (int64_t item = first_item(); item < part / 8; item += item_stride()) {
     Octet sum{};

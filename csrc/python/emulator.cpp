@@ -96,7 +96,8 @@ void define_emulator(py::module_& m) {
   m.def("repair_emulator", &emulated::repair_device);
   m.def("emulated_graphs", [] {
     const emulated::GraphCounts counts = emulated::graph_counts();
-    return py::dict("captured"_a = counts.captured, "launched"_a = counts.launched, "changed"_a = counts.changed);
+    return py::dict("captured"_a = counts.captured, "launched"_a = counts.launched, "changed"_a = counts.changed,
+                    "early"_a = counts.early);
   });
 }
 

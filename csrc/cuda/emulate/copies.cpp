@@ -237,6 +237,7 @@ void issue(BulkCopy copy, uint64_t* barrier) {
   for (int i = 1; i < map.rank; ++i) span = std::max(span, map.stride[i - 1] * map.size[i]);
   if (span < 131072 && map.word[1] >> 21 & 1)
     fail("a tensor map below 131072 bytes with bit 21 of its second word set");
+  check_waited(map.base, false);
   check_bulk_write(copy.to, copy.bytes);
   std::memset(copy.to, 0xff, copy.bytes);  // NaN
   const auto thread = static_cast<size_t>(current_thread());

@@ -129,7 +129,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
       return grid_of(other, kernel, *static_cast<std::remove_cv_t<Parameters>*>(values[i])...);
     }(std::index_sequence_for<Parameters...>());
   };
-  return enqueue_kernel({reinterpret_cast<const void*>(kernel),
+  return enqueue_kernel({reinterpret_cast<const void*>(kernel), kept.early,
                          grid_of(kept, kernel, static_cast<std::remove_cv_t<Parameters>>(arguments)...), with},
                         config->stream);
 }

@@ -99,6 +99,19 @@ __global__ void early_write_kernel(float* y) {
   ptx::wait_for_earlier_grid();
 }
 
+__global__ void early_read_kernel(float* y) {
+  const float before = y[threadIdx.x];
+  ptx::wait_for_earlier_grid();
+  y[threadIdx.x] = before;
+}
+
+// One thread waits for all, which is not enough.
+__global__ void early_for_others_kernel(float* y) {
+  if (threadIdx.x == 0) ptx::wait_for_earlier_grid();
+  __syncthreads();
+  y[threadIdx.x] = 1.0f;
+}
+
 __global__ void early_end_kernel(float*) {}
 
 // Lane i holds the row i / 4 of a in full, so that a * b is 1 + 2 + ... wherever b is 1.
@@ -272,6 +285,8 @@ std::vector<float> run_faulty(const std::string& name) {
       {"matrix race", matrix_race_kernel},
       {"early", early_kernel},
       {"early write", early_write_kernel},
+      {"early read", early_read_kernel},
+      {"early for others", early_for_others_kernel},
       {"early end", early_end_kernel},
   };
   static const std::map<std::string, std::vector<float> (*)()> products = {
@@ -293,8 +308,10 @@ std::vector<float> run_faulty(const std::string& name) {
   if (!kernels.count(name)) throw ShapeError("no faulty kernel '" + name + "'");
   std::vector<float> y(threads);
   const DeviceBuffer buffer = DeviceBuffer::of(y);
-  const bool programmatic = name.starts_with("early");
-  launch(kernels.at(name), Grid{1, threads, sizeof(Row), programmatic}, nullptr, const_cast<float*>(buffer.floats()));
+  const Grid grid{1, threads, sizeof(Row)};
+  Target target{cudaStreamPerThread};
+  if (name.starts_with("early")) launch(correct_kernel, grid, &target, const_cast<float*>(buffer.floats()));
+  launch(kernels.at(name), grid, &target, const_cast<float*>(buffer.floats()));
   backend().download(y.data(), buffer.data(), buffer.bytes(), nullptr);
   return y;
 }

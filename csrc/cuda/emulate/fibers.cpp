@@ -139,7 +139,8 @@ void run_block(std::mt19937* random) {
       block->failure = deadlock();
     }
   }
-  if (block->failure.empty() && block->early) {
+  const auto waited = [](const Thread& thread) { return thread.waited; };
+  if (block->failure.empty() && block->early && std::ranges::none_of(block->thread, waited)) {
     block->failure = "emulator: block " + text(block->at) + " never waits for the kernel launched before";
   }
   if (block->failure.empty()) check_end_of_block();
@@ -199,7 +200,7 @@ void wake(std::vector<int>& waiting) {
 
 // ----------------------------------------------------------------------------------------------------- inside a kernel
 
-void ptx::wait_for_earlier_grid() { block->early = false; }
+void ptx::wait_for_earlier_grid() { block->thread[static_cast<size_t>(current_thread())].waited = true; }
 
 int lane_id() { return current_thread() % warpSize; }
 

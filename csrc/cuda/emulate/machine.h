@@ -71,6 +71,7 @@ struct Warpgroups;
 struct Thread {
   uint32_t step = 1;
   uint32_t bulk_copies = 0;
+  bool waited = false;  // for the kernel launched before
   uint32_t fenced = 0;  // the last step whose writes are visible to asynchronous copies and products
   Knowledge knowledge;
   CopyGroups copies;
@@ -82,7 +83,7 @@ struct Block {
   dim3 at, size, grid;
   int threads;
   size_t shared_bytes;
-  bool early;  // launched before the kernel before it has ended, for which no thread has waited yet
+  bool early;  // launched before the kernel before it has ended
 
   std::vector<int> order;  // in which threads begin
   size_t begun = 0;
@@ -130,6 +131,8 @@ void check_bulk_write(const void* address, size_t bytes);
 void check_asynchronous_read(const void* address, size_t bytes);
 bool in_shared_memory(const void* address, size_t bytes);
 size_t shared_offset(const void* address);
+// What an earlier kernel may write is not to be touched before it has been waited for.
+void check_waited(const void* address, bool write);
 
 // --------------------------------------------------------------------------------------- asynchronous things under way
 

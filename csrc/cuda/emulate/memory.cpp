@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "machine.h"
+#include "ptx.h"
 
 namespace emulated {
 
@@ -94,11 +95,17 @@ void check_access(const void* address, size_t bytes, bool write, bool ordered) {
   for (const dim3* builtin : {&threadIdx, &blockIdx, &blockDim, &gridDim}) {
     if (!write && is_within(address, bytes, builtin, sizeof(dim3))) return;
   }
-  if (write && block->early) fail("a write of device memory that the kernel launched before may still use");
-  if (!in_device_memory(address, bytes)) {
+  if (!in_device_memory(address, bytes, write)) {
     fail(std::string(write ? "write" : "read") + " of " + std::to_string(bytes) +
          " bytes that are neither in shared memory, nor in device memory, nor the thread's own");
   }
+  check_waited(address, write);
+}
+
+void check_waited(const void* address, bool write) {
+  if (!block->early || block->thread[static_cast<size_t>(current_thread())].waited) return;
+  if (write) fail("a write of device memory that the kernel launched before may still use");
+  if (kernels_write_to(address)) fail("a read of device memory that the kernel launched before may still write");
 }
 
 void check_bulk_write(const void* address, size_t bytes) {
@@ -119,6 +126,8 @@ void check_asynchronous_read(const void* address, size_t bytes) {
     }
   }
 }
+
+void ptx::prefetch_to_l2(const void* line) { check_access(line, 1, false); }
 
 void* shared_memory() { return shared_bytes_of_block; }
 void check_atomic(const void* address, size_t bytes) { check_access(address, bytes, true, true); }

@@ -79,5 +79,6 @@ void registers_up_to() {
 }
 void wait_for_earlier_grid();  // launches run one after another, but a kernel that does not wait is found
 inline void let_next_grid_start() {}
+void prefetch_to_l2(const void* line);
 
 }  // namespace emulated::ptx

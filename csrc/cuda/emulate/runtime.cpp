@@ -24,7 +24,7 @@ struct Operation {
 };
 
 struct Stream {
-  bool blocking = true;
+  bool blocking = true, after_kernel = false;
   size_t submitted = 0, done = 0;
   std::vector<Operation> waiting;  // from `done` on
   std::unique_ptr<Graph> capture;
@@ -55,6 +55,7 @@ std::recursive_mutex mutex;  // of everything here, and of running
 struct Allocation {
   size_t bytes;
   int device;
+  bool written = false;  // by a kernel
 };
 std::map<uintptr_t, Allocation> allocations;
 size_t allocated[device_count] = {};
@@ -122,7 +123,7 @@ void finish_all() {
   for (const auto& [handle, stream] : streams) advance({stream, stream->submitted});
 }
 
-const std::pair<const uintptr_t, Allocation>* allocation_of(uintptr_t address) {
+std::pair<const uintptr_t, Allocation>* allocation_of(uintptr_t address) {
   auto after = allocations.upper_bound(address);
   if (after == allocations.begin()) return nullptr;
   --after;
@@ -147,9 +148,13 @@ cudaError_t enqueue(cudaStream_t handle, GraphNode node) {
   if (const cudaError_t error = told()) return error;
   const auto stream = stream_named(handle);
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;
+  const bool is_kernel = node.call.kernel != nullptr;
+  if (node.call.early && !stream->after_kernel) return cudaErrorInvalidValue;  // there is nothing to overlap with
+  stream->after_kernel = is_kernel;
   if (stream->capture) {
     stream->capture->nodes.push_back(std::make_shared<GraphNode>(std::move(node)));
   } else {
+    counts.early += node.call.early;
     submit(stream, node.call.kernel ? std::move(node.call.run_grid) : std::move(node.run));
   }
   return cudaSuccess;
@@ -208,11 +213,18 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
 
 // ----------------------------------------------------------------------------------------------------------- memory
 
-bool in_device_memory(const void* memory, size_t bytes) {
+bool in_device_memory(const void* memory, size_t bytes, bool written) {
   const auto address = reinterpret_cast<uintptr_t>(memory);
   const std::lock_guard lock(mutex);
-  const auto* of = allocation_of(address);
+  auto* of = allocation_of(address);
+  if (of && written) of->second.written = true;
   return of && of->second.device == 0 && address + bytes <= of->first + of->second.bytes;
+}
+
+bool kernels_write_to(const void* address) {
+  const std::lock_guard lock(mutex);
+  const auto* of = allocation_of(reinterpret_cast<uintptr_t>(address));
+  return of && of->second.written;
 }
 
 cudaError_t cudaMalloc(void** memory, size_t bytes) {
@@ -366,6 +378,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t handle, cudaStreamCaptureMode) {
   if (stream == nullptr) return cudaErrorInvalidResourceHandle;
   if (stream == legacy() || stream->capture) return cudaErrorStreamCaptureUnsupported;
   stream->capture = std::make_unique<Graph>();
+  stream->after_kernel = false;
   ++captures;
   return cudaSuccess;
 }
@@ -376,6 +389,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t handle, cudaGraph_t* graph) {
   *graph = nullptr;
   if (stream == nullptr || stream->capture == nullptr) return cudaErrorInvalidValue;
   *graph = stream->capture.release();
+  stream->after_kernel = false;
   --captures;
   ++counts.captured;
   return cudaSuccess;
@@ -400,7 +414,10 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t handle) {
   const std::lock_guard lock(mutex);
   std::vector<std::function<void()>> all;
-  for (const auto& [node, run] : exec->nodes) all.push_back(run);
+  for (const auto& [node, run] : exec->nodes) {
+    all.push_back(run);
+    counts.early += node->call.early;
+  }
   ++counts.launched;
   return enqueue(handle, {{}, [all = std::move(all)] {
                             for (const auto& run : all) run();

@@ -109,6 +109,7 @@ cudaError_t cudaGraphExecMemsetNodeSetParams(cudaGraphExec_t exec, cudaGraphNode
 // How often, since the process began, graphs were captured, launched, and had a node changed: for tests.
 struct GraphCounts {
   int captured = 0, launched = 0, changed = 0;
+  int early = 0;  // kernels that began before the one before them had ended, in graphs or not
 };
 GraphCounts graph_counts();
 
@@ -119,12 +120,15 @@ void repair_device();
 // A kernel with its arguments. `with` puts others, one pointer for each, in their place.
 struct KernelCall {
   const void* kernel;
+  bool early;
   std::function<void()> run_grid;
   std::function<std::function<void()>(const dim3& grid, const dim3& block, size_t shared, void** arguments)> with;
 };
 cudaError_t enqueue_kernel(KernelCall call, cudaStream_t stream);
 
 // Whether all of it lies in one allocation that is alive, of the device whose kernels run.
-bool in_device_memory(const void* address, size_t bytes);
+bool in_device_memory(const void* address, size_t bytes, bool written = false);
+// Whether a kernel has written to that allocation. Weights and tables are the others.
+bool kernels_write_to(const void* address);
 
 }  // namespace emulated
