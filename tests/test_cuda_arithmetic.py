@@ -1,4 +1,4 @@
-"""Index arithmetic and formats of the CUDA kernels, exhaustively on the host."""
+"""Index arithmetic and formats of the CUDA kernels, exhaustively on the host. Tiles: test_cuda_tiles.py."""
 
 import itertools
 
@@ -37,6 +37,11 @@ def test_floats_are_rounded_to_the_nearest_of_16_bits(dtype):
         np.testing.assert_array_equal(rounded, selftest.stored(x, dtype))
 
 
+def test_every_small_quotient():
+    for divisor, n in itertools.product(range(1, 200), range(600)):
+        assert _core.arithmetic.quotient(n, divisor) == n // divisor, (n, divisor)
+
+
 def test_division_by_multiplication():
     numerators = {0, 1, 2, 3, 63, 64, 65, 10**9, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**62, 2**63 - 1}
     for divisor in [*range(1, 300), 2**31 - 1, 2**31, 2**31 + 1, 2**40 - 3, 2**62 + 1, 2**63 - 1]:
@@ -63,8 +68,19 @@ def test_parity_classes_cover_every_product_once():
 
 
 @pytest.mark.parametrize("lanes", [4, 8])
-@pytest.mark.parametrize("dims", [(1, 1, 1, 1), (2, 3, 2, 5), (3, 8, 1, 4), (1, 20, 3, 1), (2, 9, 4, 3)])
-def test_vectors_of_pixels_are_counted_channels_first(dims, lanes):
-    n, c, h, w = dims
-    expected = list(itertools.product(range(n), range(h), range(w), range(0, -(-c // 8) * 8, lanes)))
-    assert [tuple(at) for at in _core.arithmetic.pixel_vectors(dims, lanes)] == expected
+def test_vectors_of_pixels_are_counted_channels_first(lanes):
+    for n, c, h, w in itertools.product(range(1, 4), (1, 3, 7, 8, 9, 16, 20), range(1, 5), range(1, 6)):
+        expected = itertools.product(range(n), range(h), range(w), range(0, -(-c // 8) * 8, lanes))
+        found = [tuple(at) for at in _core.arithmetic.pixel_vectors((n, c, h, w), lanes)]
+        assert found == list(expected), (n, c, h, w)
+
+
+def test_loops_meet_every_element_in_order():
+    """Sizes and strides innermost first, as a kernel's item counts them."""
+    for sizes in itertools.chain.from_iterable(itertools.product(range(1, 5), repeat=rank) for rank in range(4)):
+        a, b = [7**d for d in range(len(sizes))], [100 - 30 * d for d in range(len(sizes))]
+        expected = [
+            [sum(map(np.multiply, at[::-1], a)), sum(map(np.multiply, at[::-1], b))]
+            for at in itertools.product(*(range(size) for size in sizes[::-1]))
+        ]
+        assert [list(at) for at in _core.arithmetic.places(sizes, [a, b])] == expected, sizes

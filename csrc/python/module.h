@@ -22,6 +22,7 @@ ProgramClass define_program(pybind11::module_& m);
 void define_operators(ProgramClass& program);
 void define_device_memory(pybind11::module_& m);
 void define_dlpack(pybind11::module_& m);
-void define_emulator(pybind11::module_& m);  // only in builds that have it
+void define_emulator(pybind11::module_& m);  // only in builds that have it, as the next
+void define_arithmetic(pybind11::module_& m);
 
 }  // namespace tesela
