@@ -7,7 +7,10 @@ execute_process(
           "import glob, sys; print(';'.join(f for p in sys.path for f in glob.glob(p + '/nvidia/cu[0-9]*/bin')))"
   OUTPUT_VARIABLE wheels OUTPUT_STRIP_TRAILING_WHITESPACE)
 
-if(DEFINED ENV{CUDACXX})
+if("$ENV{TESELA_CUDA_FROM_PYPI}")
+  find_program(TESELA_NVCC nvcc PATHS ${wheels} NO_DEFAULT_PATH)
+endif()
+if(DEFINED ENV{CUDACXX} AND NOT TESELA_NVCC)
   set(TESELA_NVCC "$ENV{CUDACXX}" CACHE FILEPATH "nvcc")
 endif()
 foreach(root "${CUDAToolkit_ROOT}" "$ENV{CUDAToolkit_ROOT}" "$ENV{CUDA_PATH}" "$ENV{CUDA_HOME}")

@@ -1,5 +1,7 @@
 """What a build says about CUDA, and how it refuses a device that is not there."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tesela as ts
@@ -17,6 +19,16 @@ def test_build_info_names_compiler_and_architectures():
         assert info["nvcc_version"].split(".")[0].isdigit()
         assert info["nvcc"]
         assert all(name.startswith(("sm_", "compute_")) for name in info["cuda_architectures"])
+
+
+def test_nvcc_from_pypi_leaves_the_other_options_as_they_are():
+    tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
+    path = Path(__file__).parents[1] / "pyproject.toml"
+    if not path.is_file():
+        pytest.skip("the repository's pyproject.toml is not here")
+    (override,) = tomllib.loads(path.read_text())["tool"]["scikit-build"]["overrides"]
+    assert override["cmake"]["define"] == {"TESELA_CUDA": "ON"}
+    assert override["inherit"] == {"build": {"requires": "append"}, "cmake": {"define": "append"}}
 
 
 @pytest.mark.skipif(usable, reason="a GPU is here")
