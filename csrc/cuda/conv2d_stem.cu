@@ -17,6 +17,7 @@
 // Limits: one group of less than 8 channels; what a stretch of 8 pixels meets, in 32 KB. Not measured on a GPU yet.
 
 #include "conv2d_stem.h"
+#include "dependent.cuh"
 #include "divisor.h"
 #include "vectors.cuh"
 
@@ -45,6 +46,7 @@ template <class T>
 __global__ void __launch_bounds__(block_threads)
     conv2d_stem_kernel(const __grid_constant__ StemArgs s, const float* x, const int32_t* places, T* y,
                        int64_t image_stride, int64_t pixel_stride) {
+  wait_for_earlier_kernel();
   constexpr int V = vector_lanes<T>;
   auto& staged = shared_memory<StagedLines>().at;
   for (int64_t block = blockIdx.x; block < s.blocks; block += gridDim.x) {
