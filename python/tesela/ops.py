@@ -29,8 +29,8 @@ from .operators import FLOAT, TABLE
 __all__ = [
     "adaptive_avg_pool2d", "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "conv_transpose2d", "dropout", "elu",
     "flatten", "gelu", "gemm", "global_avg_pool2d", "global_max_pool2d", "hardswish", "leaky_relu", "linear",
-    "local_response_norm", "log_softmax", "max_pool2d", "max_unpool2d", "mul", "pad", "pixel_shuffle", "prelu", "relu",
-    "relu6", "sigmoid", "silu", "softmax", "tanh", "upsample",
+    "local_response_norm", "log_softmax", "max_pool2d", "max_unpool2d", "mul", "pad", "pixel_shuffle",
+    "pointwise_depthwise_conv2d", "prelu", "relu", "relu6", "sigmoid", "silu", "softmax", "tanh", "upsample",
 ]  # fmt: skip
 
 Array = np.ndarray | DeviceArray

@@ -54,9 +54,11 @@ void conv2d_pointwise_depthwise(const cpu::PointwiseDepthwiseArgs& args, const C
     pointwise.total_panels = depthwise.blocks - block;
     Contraction problem = pointwise.problems[0];
     problem.w += block * problem.panel_stride;
-    const ContractionTask task{0, 0, panels, 0, pixels};
-    Expansion source{io.x + image * io.x_image_stride + first * depthwise.IW * 16, pointwise.x_plane_stride};
-    contract(pointwise, problem, task, {.x = source.x, .y = z}, source, rows);
+    ContractionOperands operands{};
+    operands.x = io.x + image * io.x_image_stride + first * depthwise.IW * 16;
+    operands.y = z;
+    Expansion source{operands.x, pointwise.x_plane_stride};
+    contract(pointwise, problem, ContractionTask{0, 0, panels, 0, pixels}, operands, source, rows);
   }
   for (int panel = 0; panel < panels; ++panel) {
     const RowRange range{depthwise, io, phase, image, block + panel, begin, end};
