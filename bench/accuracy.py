@@ -27,6 +27,7 @@ LAYERS = {
     "conv2d 3x3 on small maps": (512, 7, 512, 3, {"padding": 1}),
     "conv2d 5x5": (96, 27, 256, 5, {"padding": 2, "groups": 2}),
     "conv2d 7x7 stride 2": (3, 112, 64, 7, {"stride": 2, "padding": 3}),
+    "conv2d 11x11 stride 4": (3, 115, 96, 11, {"stride": 4}),
     "conv2d 3x3 stride 2": (128, 28, 128, 3, {"stride": 2, "padding": 1}),
     "conv_transpose2d 4x4 stride 2": (128, 16, 64, 4, {"stride": 2, "padding": 1}),
 }

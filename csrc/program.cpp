@@ -115,6 +115,7 @@ void Program::set_label(std::string name, std::string op, std::string algorithm)
 }
 
 size_t Program::choose(std::vector<std::string> algorithms) {
+  if (!candidates_.empty()) return 0;  // of a layer that takes several steps, the first one's
   candidates_ = std::move(algorithms);
   if (algorithm_.empty()) return 0;
   std::string known;

@@ -1,7 +1,7 @@
 // Weights with the batch norm after them folded in: y[r][i] = float(double(x[r][i]) * factor[r]).
 //
 // One pass over rows, shared by the threads that the program is planned for. In float64, because the factor is: rounded
-// once, as the reference does.
+// once, as the reference does. Denormal weights count as zero, as they do in a run.
 
 #pragma once
 

@@ -363,6 +363,26 @@ def test_maps_of_one_pixel_are_rows(precision, channels, rng, device, monkeypatc
     assert conversions == ["to channels last", "to plain"][: 2 if precision.endswith("16") else 1]
 
 
+@pytest.mark.parametrize("channels", [16, 13])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_rows_that_lie_as_pixels_go_through_every_operator(precision, channels, rng, device):
+    x, slope = integers(rng, (3, channels, 4, 5)), integers(rng, (channels,)) / 4
+    for last in (
+        lambda p, y: p.activation(y, "relu", 0.0),
+        lambda p, y: p.prelu(y, slope),
+        lambda p, y: p.channel_affine(y, slope, slope, "", 0.0),
+    ):
+        results = []
+        for layout in ("channels_last", None):
+            program = _core.Program(device, "default", precision)
+            y = program.input(x.shape)
+            y = program.global_max_pool2d(program.channels_last(y) if layout else y)
+            program.finish([last(program, program.reshape(y, (3, channels)))])
+            results.append(np.empty((3, channels), np.float32))
+            program.run([x], [results[-1]], 1)
+        np.testing.assert_array_equal(*results)
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_network_runs_in_every_precision(precision, rng, device):
     net = small_network()

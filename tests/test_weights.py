@@ -387,6 +387,13 @@ def test_many_members_at_one_place_take_no_memory(tmp_path):
         network(path)
 
 
+def test_threads_that_are_none_are_no_fault_of_the_file(state, tmp_path, monkeypatch):
+    path = npz(tmp_path / "weights.npz", state)
+    monkeypatch.setenv("TESELA_NUM_THREADS", "many")
+    with pytest.raises(ValueError, match="^TESELA_NUM_THREADS: expected threads"):
+        network(path)
+
+
 @pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
 def test_every_form_of_array_in_an_npz(tmp_path, version):
     arrays = {

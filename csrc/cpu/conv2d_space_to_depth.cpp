@@ -31,7 +31,7 @@ Conv2dShape of_stride_one(const Conv2dShape& s) {
 
 bool suits_space_to_depth(const Conv2dShape& s) {
   Conv2dShape one = of_stride_one(s);
-  if (one.OC == 0 || s.IC * s.KH * s.KW < fewest_products) return false;
+  if (one.OC == 0 || !is_stem(s) || s.IC * s.KH * s.KW < fewest_products) return false;
   one.IC = round_up(one.IC, channel_block);  // lanes without a channel are multiplied too
   const auto [filter, cost] = cheapest_filter(one);
   return filter && cost < direct_cost(s);

@@ -54,6 +54,7 @@ __global__ void __launch_bounds__(block_threads)
 TensorId append_per_channel(Program& program, Elementwise op, TensorId x, ActivationSpec activation, const float* b,
                             const float* c, int64_t count) {
   if (is_channels_last(program, x)) return append_per_channel_nhwc(program, op, x, activation, b, c, count);
+  x = program.in_layout(x, Layout::plain);  // rows of a matrix may be pixels with channels last
   const Dims dims = program.spec(x).dims;
   Dims b_dims(dims.size(), 1);
   if (count > 1) b_dims[1] = count;

@@ -80,15 +80,15 @@ PYBIND11_MODULE(_core, m) {
         "CPUs that the files of control groups grant: for tests.");
   m.attr("most_threads") = most_threads;
   m.def("num_threads", &num_threads);
-  m.def("set_planning_threads", &set_planning_threads, "threads"_a);
+  const auto checked = [](const char* op, int64_t threads) {
+    if (threads >= 0 && threads <= most_threads) return static_cast<int>(threads);
+    throw ShapeError(std::string(op) + ": expected threads from 0 to " + std::to_string(most_threads) + ", got " +
+                     std::to_string(threads));
+  };
   m.def(
-      "set_num_threads",
-      [](int64_t threads) {
-        if (threads < 0 || threads > most_threads) {
-          throw ShapeError("set_num_threads: expected threads from 0 to " + std::to_string(most_threads) + ", got " +
-                           std::to_string(threads));
-        }
-        set_num_threads(static_cast<int>(threads));
-      },
+      "set_planning_threads",
+      [checked](int64_t threads) { set_planning_threads(checked("set_planning_threads", threads)); }, "threads"_a);
+  m.def(
+      "set_num_threads", [checked](int64_t threads) { set_num_threads(checked("set_num_threads", threads)); },
       "threads"_a);
 }

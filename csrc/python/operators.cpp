@@ -102,9 +102,13 @@ void define_operators(ProgramClass& program) {
          const std::string& pointwise_activation, float pointwise_parameter, const std::string& activation,
          float parameter) {
         const char* op = "pointwise_depthwise_conv2d";
+        images(p, op, x);
         const Conv2dShape first = conv2d_shape(floats(p, op, x), dims_of(pointwise_weight), {1, 1}, {}, {1, 1}, 1);
         const Conv2dShape second = conv2d_shape(first.y_dims(), dims_of(weight), stride, padding, dilation, first.OC);
-        if (first.KH * first.KW != 1) throw ShapeError(std::string(op) + ": expected pointwise_weight (OC, C, 1, 1)");
+        if (first.KH * first.KW != 1) {
+          throw ShapeError(std::string(op) + ": expected pointwise_weight of shape (OC, C, 1, 1), got " +
+                           to_string(dims_of(pointwise_weight)));
+        }
         expect_size("pointwise_depthwise_conv2d pointwise_bias", pointwise_bias, first.OC);
         expect_size("pointwise_depthwise_conv2d bias", bias, second.OC);
         const ActivationSpec middle = activation_spec(pointwise_activation, pointwise_parameter);

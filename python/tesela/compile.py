@@ -72,7 +72,7 @@ class CompiledNetwork:
         self.output_dims = {name: sizes[name] for name in outputs}
         self.choices: dict[str, Choice] = {}
         self._algorithms = dict(algorithms or {})
-        _core.set_planning_threads(threads or 0)
+        _core.set_planning_threads(threads or _core.num_threads())
         try:
             self._program = self._lower(replace(graph, outputs=list(outputs)), parameters)
         finally:

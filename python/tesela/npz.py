@@ -7,6 +7,7 @@ no member may lie outside of the file, and together they may not be more than it
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import threading
@@ -17,8 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-
-from . import _core
 
 _PIECE = 1 << 20  # bytes, within an L2 cache
 _MOST_THREADS = 4  # enough for the bandwidth of memory
@@ -34,7 +33,7 @@ class _Member(NamedTuple):
     crc: int
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
+def read(path: Path, threads: int) -> dict[str, np.ndarray]:
     with open(path, "rb") as stream, zipfile.ZipFile(stream) as archive:
         members = _stored(archive, stream)
         if members is None:
@@ -44,7 +43,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     size = sum(_padded(member.size) for member in members)
     block = np.empty(size + _ALIGNMENT, np.uint8)
     block = block[-block.ctypes.data % _ALIGNMENT :][:size]
-    _fill(block, path, members)
+    _fill(block, path, members, min(threads, _MOST_THREADS))
     return {member.name: _array(block[member.place : member.place + member.size]) for member in members}
 
 
@@ -71,7 +70,7 @@ def _stored(archive: zipfile.ZipFile, stream: io.BufferedReader) -> list[_Member
     return members
 
 
-def _fill(block: np.ndarray, path: Path, members: Sequence[_Member]) -> None:
+def _fill(block: np.ndarray, path: Path, members: Sequence[_Member], threads: int) -> None:
     left = sorted(members, key=lambda member: member.size)  # threads take the largest first
     errors: list[Exception] = []
 
@@ -87,9 +86,12 @@ def _fill(block: np.ndarray, path: Path, members: Sequence[_Member]) -> None:
         except Exception as error:  # raised below, on the caller's thread
             errors.append(error)
 
-    others = [threading.Thread(target=work) for _ in range(min(_core.num_threads(), _MOST_THREADS) - 1)]
-    for thread in others:
-        thread.start()
+    others: list[threading.Thread] = []
+    with contextlib.suppress(RuntimeError):  # the system grants no more: those there are do all
+        while len(others) < threads - 1:
+            thread = threading.Thread(target=work)
+            thread.start()
+            others.append(thread)
     work()
     for thread in others:
         thread.join()

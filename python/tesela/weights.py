@@ -90,8 +90,9 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
         from . import npz
 
+        threads = _core.num_threads()
         try:
-            return npz.read(path)
+            return npz.read(path, threads)
         # SyntaxError, TokenError: of a header. TypeError: it promises more than there is, MemoryError: than memory
         # holds. RuntimeError: of a member that is encrypted.
         except (
@@ -106,9 +107,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
             zipfile.BadZipFile,
             zlib.error,
         ) as error:
-            reason = (
-                "" if "pickle" in str(error) else f": {error}"
-            )  # NumPy's advice is to unpickle, which nothing here does
+            # NumPy's advice is to unpickle, which nothing here does.
+            reason = "" if "pickle" in str(error) else f": {error}"
             raise ValueError(f"weights: {path} is no readable .npz file of plain arrays{reason}") from None
     if path.suffix == ".safetensors":
         return _read_safetensors(path)

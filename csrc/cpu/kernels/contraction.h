@@ -133,6 +133,19 @@ struct Pixel {
   }
 };
 
+// A source of a blocked plane's pixels, which are packed already: 16 products of neighbouring pixels are contiguous,
+// and the next 16 are one plane further.
+struct BlockedRows {
+  static constexpr bool gathered = false;
+  static constexpr auto& tiles = packed_tiles;
+  const float* x;  // first pixel
+  int64_t plane_stride;
+
+  void pack(const Cut&, int64_t, int64_t) const {}
+  const float* a(int64_t row, int64_t k) const { return x + row * 16 + k / 16 * plane_stride; }
+  int64_t block_stride(int) const { return plane_stride; }
+};
+
 // Where the results of output pixels [begin, begin + count) go.
 TESELA_INLINE void place_pixels(const ContractionArgs& args, const Contraction& problem, const ContractionOperands& io,
                                 int64_t begin, int64_t count, TileRow* rows) {

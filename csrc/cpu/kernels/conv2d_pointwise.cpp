@@ -12,19 +12,13 @@
 namespace tesela::TESELA_ISA {
 namespace {
 
-struct Pointwise {
-  static constexpr bool gathered = false;
-  static constexpr auto& tiles = packed_tiles;
+struct Pointwise : BlockedRows {
   const ContractionArgs& args;
   const Contraction& problem;
   const ContractionOperands& io;
   int64_t row_begin;
-  const float* x;  // first pixel of the task
 
   void place(int64_t count, TileRow* rows) const { place_pixels(args, problem, io, row_begin, count, rows); }
-  void pack(const Cut&, int64_t, int64_t) const {}
-  const float* a(int64_t row, int64_t k) const { return x + row * 16 + k / 16 * args.x_plane_stride; }
-  int64_t block_stride(int) const { return args.x_plane_stride; }
 };
 
 }  // namespace
@@ -35,7 +29,7 @@ void conv2d_pointwise(const ContractionArgs& args, const ContractionOperands& io
   const Pixel first(problem, task.row_begin);
   const float* x = io.x + first.image * io.x_image_stride + problem.ic_block * args.x_plane_stride +
                    (first.h * args.IW + first.w) * 16;
-  Pointwise source{args, problem, io, task.row_begin, x};
+  Pointwise source{{x, args.x_plane_stride}, args, problem, io, task.row_begin};
   contract(args, problem, task, io, source, reinterpret_cast<TileRow*>(io.scratch));
 }
 

@@ -17,18 +17,10 @@
 namespace tesela::TESELA_ISA {
 namespace {
 
-struct Expansion {
-  static constexpr bool gathered = false;
-  static constexpr auto& tiles = packed_tiles;
-  const float* x;  // first pixel of the rows
-  int64_t x_plane_stride;
-
+struct Expansion : BlockedRows {
   void place(int64_t count, TileRow* rows) const {
     for (int64_t i = 0; i < count; ++i) rows[i] = {i * 16, 0};
   }
-  void pack(const Cut&, int64_t, int64_t) const {}
-  const float* a(int64_t row, int64_t k) const { return x + row * 16 + k / 16 * x_plane_stride; }
-  int64_t block_stride(int) const { return x_plane_stride; }
 };
 
 }  // namespace
@@ -57,7 +49,7 @@ void conv2d_pointwise_depthwise(const cpu::PointwiseDepthwiseArgs& args, const C
     ContractionOperands operands{};
     operands.x = io.x + image * io.x_image_stride + first * depthwise.IW * 16;
     operands.y = z;
-    Expansion source{operands.x, pointwise.x_plane_stride};
+    Expansion source{{operands.x, pointwise.x_plane_stride}};
     contract(pointwise, problem, ContractionTask{0, 0, panels, 0, pixels}, operands, source, rows);
   }
   for (int panel = 0; panel < panels; ++panel) {

@@ -46,12 +46,12 @@ void spread(const SpaceToDepthArgs& args, const float* x, float* y, int64_t bloc
 }  // namespace
 
 void space_to_depth(const SpaceToDepthArgs& args, const cpu::MapOperands& io, int64_t task) {
-  const int64_t begin = task * args.rows.per_task, end = smaller(begin + args.rows.per_task, args.rows.count);
-  for (int64_t unit = begin; unit < end; ++unit) {
-    const int64_t h = unit % args.OH, block = unit / args.OH % args.blocks, image = unit / args.OH / args.blocks;
-    const float* x = io.x + image * args.C * args.IH * args.IW;
-    float* y = io.y + image * io.y_image_stride + block * args.y_plane_stride + h * args.OW * 16;
-    args.stride == 2 ? spread<2>(args, x, y, block, h) : spread<4>(args, x, y, block, h);
+  const Range range = units_of(args.rows, task);
+  for (int64_t unit = range.begin; unit < range.end; ++unit) {
+    const PlaneRow at = plane_row(unit, args.blocks, args.OH);
+    const float* x = io.x + at.n * args.C * args.IH * args.IW;
+    float* y = io.y + at.n * io.y_image_stride + at.block * args.y_plane_stride + at.row * args.OW * 16;
+    args.stride == 2 ? spread<2>(args, x, y, at.block, at.row) : spread<4>(args, x, y, at.block, at.row);
   }
 }
 
