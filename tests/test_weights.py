@@ -390,7 +390,7 @@ def test_many_members_at_one_place_take_no_memory(tmp_path):
 def test_threads_that_are_none_are_no_fault_of_the_file(state, tmp_path, monkeypatch):
     path = npz(tmp_path / "weights.npz", state)
     monkeypatch.setenv("TESELA_NUM_THREADS", "many")
-    with pytest.raises(ValueError, match="^TESELA_NUM_THREADS: expected threads"):
+    with pytest.raises(ValueError, match=r"^TESELA_NUM_THREADS: expected threads"):
         network(path)
 
 
