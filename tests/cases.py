@@ -310,7 +310,6 @@ CONV2D_EDGES = [
     conv2d("space to depth", 2, (70, 30), 33, (9, 11), stride=4, padding=((0, 3), (5, 0))),
     conv2d("space to depth", 9, (20, 25), 32, 4, stride=2, padding=1),
     conv2d("space to depth", 3, (67, 61), 40, 7, stride=4),
-    conv2d("space to depth", 2, (44, 41), 64, 9, stride=2, padding=4),
     # Worth Strassen's algorithm: tiles of several heights, lines cut in two, several images.
     conv2d("strassen", 320, (4, 14), 128, 1),
     conv2d("strassen", 416, (2, 61), 128, 1),

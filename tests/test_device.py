@@ -36,6 +36,10 @@ CASES = {
     "conv_transpose2d-common-factor": (
         "conv_transpose2d", [(1, 2, 4, 3), (2, 8, 3, 3), (8,)], {"stride": (4, 2), "dilation": (2, 4), "padding": 1},
     ),
+    "pointwise_depthwise_conv2d": (
+        "pointwise_depthwise_conv2d", [(2, 5, 6, 7), (9, 5, 1, 1), (9, 1, 3, 3), (9,), (9,)],
+        {"stride": 2, "padding": 1, "pointwise_activation": "relu"},
+    ),
     "linear": ("linear", [(3, 70), (67, 70), (67,)], {"activation": "relu"}),
     "linear-rank-3": ("linear", [(2, 3, 5), (4, 5)], {}),
     "gemm": ("gemm", [(65, 33), (33, 66), (65, 66)], {"alpha": 2.0, "beta": -1.0}),
@@ -129,6 +133,7 @@ def terms_of(name, *arrays, activation=None, trans_a=False, groups=1, **_):
     return {
         "conv2d": lambda: np.prod(shape[1:]) + 1,
         "conv_transpose2d": lambda: shape[0] // groups * np.prod(shape[2:]) + 1,
+        "pointwise_depthwise_conv2d": lambda: shape[1] + np.prod(arrays[2].shape[2:]) + 2,
         "linear": lambda: shape[1] + 1,
         "gemm": lambda: arrays[0].shape[0 if trans_a else 1] + 3,
     }.get(name, lambda: None)()

@@ -9,15 +9,16 @@
 namespace tesela::cpu {
 namespace {
 
-// Sums of fewer are so exact that the transforms' roundings would be more than twice the error.
-constexpr int64_t fewest_products = 128;
+// Sums of fewer are so exact that the transforms' roundings would be more than twice the error; so would those for more
+// taps, whose two chains (kernels/winograd_points.h) want more channels.
+constexpr int64_t fewest_products = 128, most_taps = 4;
 
 // The convolution of stride 1; no output channels where there is none.
 Conv2dShape of_stride_one(const Conv2dShape& s) {
   Conv2dShape one{};
   const int64_t stride = s.SH, taps = ceil_div(s.KH, stride), channels = s.IC * stride * stride;
   if (s.transposed || s.G != 1 || s.SW != stride || (stride != 2 && stride != 4) || s.DH != 1 || s.DW != 1 ||
-      ceil_div(s.KW, stride) != taps || channels > 4 * channel_block) {
+      ceil_div(s.KW, stride) != taps || taps > most_taps || channels > 4 * channel_block) {
     return one;
   }
   one.N = s.N, one.IC = channels, one.OC = s.OC, one.OH = s.OH, one.OW = s.OW, one.G = 1;
