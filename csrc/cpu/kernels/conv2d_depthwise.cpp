@@ -12,7 +12,7 @@
 // depthwise kernels load an input for every product. A task is a few output rows of one panel of 16 channels.
 //
 // Measured: 6 layers at 14 to 62 % of the ceiling, median 23 %;
-// AMD EPYC, avx512, 2 threads, 2026-11-25; docs/performance.md.
+// AMD EPYC, avx512, 2 threads, 2026-11-28; docs/performance.md.
 
 #include "grouped_rows.h"
 

@@ -9,7 +9,7 @@
 // conv2d_grouped).
 //
 // Measured: 6 layers at 3 to 84 % of the ceiling, median 69 %;
-// AMD EPYC, avx512, 2 threads, 2026-11-25; docs/performance.md.
+// AMD EPYC, avx512, 2 threads, 2026-11-28; docs/performance.md.
 
 #include "contraction.h"
 

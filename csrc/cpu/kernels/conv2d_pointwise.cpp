@@ -5,7 +5,7 @@
 // one image times ranges of output panels.
 //
 // Measured: 7 layers at 0 to 89 % of the ceiling, median 42 %;
-// AMD EPYC, avx512, 2 threads, 2026-11-25; docs/performance.md.
+// AMD EPYC, avx512, 2 threads, 2026-11-28; docs/performance.md.
 
 #include "contraction.h"
 

@@ -9,7 +9,7 @@
 // L1. x may be plain or blocked: only its strides are used. One group.
 //
 // Measured: 9 layers at 2 to 86 % of the ceiling, median 44 %;
-// AMD EPYC, avx512, 2 threads, 2026-11-25; docs/performance.md.
+// AMD EPYC, avx512, 2 threads, 2026-11-28; docs/performance.md.
 
 #include "contraction.h"
 

@@ -5,7 +5,7 @@
 // contiguous when a is row-major (gemm_rows) and lda apart when it is transposed (gemm_columns).
 //
 // Measured: 5 layers at 6 to 74 % of the ceiling, median 10 %;
-// AMD EPYC, avx512, 2 threads, 2026-11-25; docs/performance.md.
+// AMD EPYC, avx512, 2 threads, 2026-11-28; docs/performance.md.
 
 #include "contraction.h"
 #include "transpose.h"
