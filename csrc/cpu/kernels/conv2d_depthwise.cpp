@@ -11,7 +11,7 @@
 // loaded, and permuted, once for the up to three outputs that it takes part in; three weights stay in registers. Other
 // depthwise kernels load an input for every product. A task is a few output rows of one panel of 16 channels.
 //
-// Measured: 6 layers at 14 to 62 % of the ceiling, median 23 %;
+// Measured: 6 layers at 13 to 58 % of the ceiling, median 22 %;
 // AMD EPYC, avx512, 2 threads, 2026-11-28; docs/performance.md.
 
 #include "grouped_rows.h"

@@ -8,7 +8,7 @@
 // panels, so with 64 channels or more it is small beside them. Groups are whole blocks of channels (others:
 // conv2d_grouped).
 //
-// Measured: 6 layers at 3 to 84 % of the ceiling, median 69 %;
+// Measured: 6 layers at 3 to 81 % of the ceiling, median 58 %;
 // AMD EPYC, avx512, 2 threads, 2026-11-28; docs/performance.md.
 
 #include "contraction.h"

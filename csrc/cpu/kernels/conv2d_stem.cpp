@@ -8,7 +8,7 @@
 // of one offset per tap is all that the register tile needs (gathered, contraction.h). The band stays in L2, mostly in
 // L1. x may be plain or blocked: only its strides are used. One group.
 //
-// Measured: 9 layers at 2 to 86 % of the ceiling, median 44 %;
+// Measured: 5 layers at 2 to 42 % of the ceiling, median 13 %;
 // AMD EPYC, avx512, 2 threads, 2026-11-28; docs/performance.md.
 
 #include "contraction.h"

@@ -4,7 +4,7 @@
 // parameter and by each task, block by block, when it is not. a is packed slice by slice: 16 products of a row are
 // contiguous when a is row-major (gemm_rows) and lda apart when it is transposed (gemm_columns).
 //
-// Measured: 5 layers at 6 to 74 % of the ceiling, median 10 %;
+// Measured: 5 layers at 6 to 68 % of the ceiling, median 11 %;
 // AMD EPYC, avx512, 2 threads, 2026-11-28; docs/performance.md.
 
 #include "contraction.h"
