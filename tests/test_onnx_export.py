@@ -147,6 +147,12 @@ EXACT = {
     "conv2d depthwise": (conv(4, 3, groups=4, activation=("leaky_relu", 0.25)), X),
     "conv2d residual": (bare("conv2d", WEIGHT, padding=1, activation="relu"), *RESIDUAL),
     "conv2d gate": (bare("conv2d", WEIGHT, padding=1, activation="relu"), *RESIDUAL, (4, 1, 1)),
+    "pointwise_depthwise_conv2d": (
+        bare(
+            "pointwise_depthwise_conv2d", (6, 4, 1, 1), (6,), (6, 1, 3, 3), (6,),
+            stride=2, padding="valid", pointwise_activation="relu6", activation="relu",
+        ), X,
+    ),
     "conv_transpose2d": (conv_transpose(5, 3), X),
     "conv_transpose2d without bias": (conv_transpose(5, 4, bias=False, stride=2, padding=((0, 1), (2, 3))), X),
     "conv_transpose2d output_padding": (conv_transpose(5, (3, 2), stride=(3, 2), output_padding=(2, 1)), X),
