@@ -517,6 +517,12 @@ def test_default_accuracy_is_about_twice_the_error_of_direct_sums(case, isa, pla
     assert np.square(default - expected).mean() <= 2.5**2 * np.square(strict - expected).mean()
 
 
+@pytest.mark.parametrize("op", ["conv2d", "conv_transpose2d"])
+def test_kernels_of_four_over_many_channels_are_summed_directly(op, isa, planned):
+    arrays = {"x": np.zeros((1, 64, 12, 12), np.float32), "weight": np.zeros((64, 64, 4, 4), np.float32)}
+    assert "direct" in planned(op, arrays, {}, "default").algorithms
+
+
 @pytest.mark.parametrize("case", [*WINOGRAD, *SPACE_TO_DEPTH], ids=ids)
 def test_winograd_on_four_points_is_exact_on_integers(case, isa, planned):
     for bias, residual, activation in EPILOGUES:

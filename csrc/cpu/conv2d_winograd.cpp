@@ -116,7 +116,10 @@ std::vector<const MinimalFilter*> filters_by_estimate(const Conv2dShape& s, doub
   const double pixels = s.transposed ? rows_h * rows_w : 1.0 * s.OH * s.OW;
   std::vector<std::pair<double, const MinimalFilter*>> estimates;
   for (const MinimalFilter& f : minimal_filters()) {
-    if (f.r == r && f.stride == stride) estimates.emplace_back(winograd_cost(s, grids, rows_h, rows_w, f), &f);
+    // F(3, 4) is for first layers (conv2d_space_to_depth.cpp): over many channels its largest errors are beyond twice
+    // those of direct sums.
+    if (f.r == r && f.stride == stride && f.r != 4)
+      estimates.emplace_back(winograd_cost(s, grids, rows_h, rows_w, f), &f);
   }
   std::reverse(estimates.begin(), estimates.end());  // of equal estimates the larger tile wins
   estimates.emplace_back(cost(pixels * s.N * weights, weights, 0) / direct_rate, nullptr);
