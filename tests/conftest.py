@@ -62,6 +62,13 @@ def isa(request: pytest.FixtureRequest):
         yield request.param
 
 
+@pytest.fixture
+def set_num_threads():
+    """tesela.set_num_threads, for one test: the next finds what the environment says."""
+    yield tesela.set_num_threads
+    tesela.set_num_threads(0)
+
+
 @pytest.fixture(scope="session")
 def data() -> Callable[[str], Path]:
     """Others' weights and photos, by their names in the folder that TESELA_TEST_DATA names; nothing of it is ours."""
@@ -164,7 +171,7 @@ def schedule(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 def python() -> Callable[..., str]:
     """Runs a script in a Python of its own and returns what it printed; fails if that one failed."""
 
-    def run(script: str, *, command: tuple[str, ...] = (), timeout: float = 60, **environment: str) -> str:
+    def run(script: str, *, command: tuple[str, ...] = (), timeout: float = 600, **environment: str) -> str:
         result = subprocess.run(
             [*command, sys.executable, "-W", "error", "-c", script],
             env={key: value for key, value in os.environ.items() if not key.startswith(("TESELA_", "OMP_"))}
