@@ -9,6 +9,7 @@ import numpy as np
 
 from . import _core, in_flight
 from .device_array import DeviceArray, device_of, is_device_array, named_stream, taken
+from .operators import FLOAT, TABLE
 from .runtime import current_device
 
 
@@ -141,3 +142,55 @@ def call_of(op: str, arrays: Mapping[str, Any]) -> HostCall | DeviceCall:
     """By where these arrays lie, which have to agree."""
     device = device_of(list(arrays.values()))
     return HostCall(op) if device is None else DeviceCall(op, arrays, device)
+
+
+def run_operator(
+    name: str, tensors: dict[str, Any], parameters: dict[str, Any] | None = None, **attributes: Any
+) -> list[np.ndarray | DeviceArray]:
+    """Plans a program of one operator and runs it. An operand that is None is left out."""
+    operator = TABLE[name]
+    attributes = operator.attributes(**attributes)
+    given = {**tensors, **(parameters or {})}
+    for operand, value in given.items():
+        if value is None and operand in operator.required:
+            raise TypeError(f"{name}: expected {operand} as a NumPy array of float32, got None")
+    listed = {operand for operand in tensors if f"{operand}*" in operator.tensors}
+    call = call_of(name, _flat(given, listed))
+    program = _core.Program(call.device)
+    program.set_label(name, name)
+    arrays: list[np.ndarray | DeviceArray] = []
+    dims: dict[str, Any] = {}
+    operands: dict[str, Any] = {}
+
+    def declare(label: str, value: Any) -> tuple[int, tuple[int, ...]]:
+        accepted = operator.takes.get(label.split("[")[0], FLOAT)
+        array = call.array(label, value, accepted[0])
+        arrays.append(array)
+        return program.input(array.shape, array.dtype.name), array.shape
+
+    for operand, value in tensors.items():
+        if operand in listed:
+            declared = [declare(f"{operand}[{i}]", item) for i, item in enumerate(value)]
+            operands[operand], dims[operand] = [d[0] for d in declared], [d[1] for d in declared]
+        elif value is not None:
+            operands[operand], dims[operand] = declare(operand, value)
+    for operand, value in (parameters or {}).items():
+        if value is not None:
+            operands[operand] = call.parameter(operand, value)
+            dims[operand] = operands[operand].shape
+
+    operator.dims(attributes, **dims)
+    results = operator.lower(program, attributes, **operands)
+    program.finish(results)
+    outputs = [call.empty(program.dims(r), program.dtype(r)) for r in results]
+    call.run(program, arrays, outputs, _core.num_threads())
+    return outputs
+
+
+def _flat(operands: dict[str, Any], listed: set[str]) -> dict[str, Any]:
+    """Every array by its label; those of a list as label[i]."""
+    flat = {}
+    for operand, value in operands.items():
+        labels = {f"{operand}[{i}]": item for i, item in enumerate(value)} if operand in listed else {operand: value}
+        flat.update(labels)
+    return flat

@@ -17,14 +17,12 @@ the same name in `tesela.reference`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from . import _core, arguments
-from .calls import call_of
+from .calls import call_of, run_operator
 from .device_array import DeviceArray, is_device_array
-from .operators import FLOAT, TABLE
 
 __all__ = [
     "adaptive_avg_pool2d", "add", "avg_pool2d", "batch_norm", "concat", "conv2d", "conv_transpose2d", "dropout", "elu",
@@ -37,58 +35,6 @@ Array = np.ndarray | DeviceArray
 Pair = int | tuple[int, int]
 Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
 Activation = None | str | tuple[str, float]
-
-
-def _run(
-    name: str, tensors: dict[str, Any], parameters: dict[str, Any] | None = None, **attributes: Any
-) -> list[Array]:
-    """Plans a program of one operator and runs it. An operand that is None is left out."""
-    operator = TABLE[name]
-    attributes = operator.attributes(**attributes)
-    given = {**tensors, **(parameters or {})}
-    for operand, value in given.items():
-        if value is None and operand in operator.required:
-            raise TypeError(f"{name}: expected {operand} as a NumPy array of float32, got None")
-    listed = {operand for operand in tensors if f"{operand}*" in operator.tensors}
-    call = call_of(name, _flat(given, listed))
-    program = _core.Program(call.device)
-    program.set_label(name, name)
-    arrays: list[Array] = []
-    dims: dict[str, Any] = {}
-    operands: dict[str, Any] = {}
-
-    def declare(label: str, value: Any) -> tuple[int, tuple[int, ...]]:
-        accepted = operator.takes.get(label.split("[")[0], FLOAT)
-        array = call.array(label, value, accepted[0])
-        arrays.append(array)
-        return program.input(array.shape, array.dtype.name), array.shape
-
-    for operand, value in tensors.items():
-        if operand in listed:
-            declared = [declare(f"{operand}[{i}]", item) for i, item in enumerate(value)]
-            operands[operand], dims[operand] = [d[0] for d in declared], [d[1] for d in declared]
-        elif value is not None:
-            operands[operand], dims[operand] = declare(operand, value)
-    for operand, value in (parameters or {}).items():
-        if value is not None:
-            operands[operand] = call.parameter(operand, value)
-            dims[operand] = operands[operand].shape
-
-    operator.dims(attributes, **dims)
-    results = operator.lower(program, attributes, **operands)
-    program.finish(results)
-    outputs = [call.empty(program.dims(r), program.dtype(r)) for r in results]
-    call.run(program, arrays, outputs, _core.num_threads())
-    return outputs
-
-
-def _flat(operands: dict[str, Any], listed: set[str]) -> dict[str, Any]:
-    """Every array by its label; those of a list as label[i]."""
-    flat = {}
-    for operand, value in operands.items():
-        labels = {f"{operand}[{i}]": item for i, item in enumerate(value)} if operand in listed else {operand: value}
-        flat.update(labels)
-    return flat
 
 
 # ------------------------------------------------------------------------------------------------------- convolution
@@ -117,7 +63,7 @@ def conv2d(
     activation(gate * (conv(x) + bias) + residual). As torch.nn.functional.conv2d and ONNX Conv. Sums are direct;
     networks may use Winograd's algorithm or Strassen's instead (Network.compile).
     """
-    return _run(
+    return run_operator(
         "conv2d", {"x": x, "residual": residual, "gate": gate}, {"weight": weight, "bias": bias},
         stride=stride, padding=padding, dilation=dilation, groups=groups, activation=activation,
     )[0]  # fmt: skip
@@ -144,7 +90,7 @@ def pointwise_depthwise_conv2d(
     Returns (N, OC, OH, OW) as conv2d does: the first half of the inverted residual of Sandler et al., "MobileNetV2",
     2018, which networks use where they have the two convolutions next to each other.
     """
-    return _run(
+    return run_operator(
         "pointwise_depthwise_conv2d", {"x": x},
         {"pointwise_weight": pointwise_weight, "pointwise_bias": pointwise_bias, "weight": weight, "bias": bias},
         stride=stride, padding=padding, dilation=dilation, pointwise_activation=pointwise_activation,
@@ -172,7 +118,7 @@ def conv_transpose2d(
     Returns (N, OC, OH, OW), OH = (H - 1) * stride - top - bottom + dilation * (KH - 1) + output_padding + 1.
     As torch.nn.functional.conv_transpose2d and ONNX ConvTranspose.
     """
-    return _run(
+    return run_operator(
         "conv_transpose2d", {"x": x, "residual": residual}, {"weight": weight, "bias": bias}, stride=stride,
         padding=padding, output_padding=output_padding, dilation=dilation, groups=groups,
         activation=activation,
@@ -210,7 +156,7 @@ def gemm(
             except ValueError:
                 raise ValueError(f"gemm: expected c to broadcast to {y}, got shape {c.shape}") from None
             c = call.from_host(c)
-    return _run(
+    return run_operator(
         "gemm",
         {"a": a, "b": b, "c": c},
         alpha=alpha,
@@ -226,7 +172,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None, *, activation: Ac
 
     x (..., IN), weight (OUT, IN), bias (OUT,) or None; returns (..., OUT). As torch.nn.functional.linear.
     """
-    return _run("linear", {"x": x}, {"weight": weight, "bias": bias}, activation=activation)[0]
+    return run_operator("linear", {"x": x}, {"weight": weight, "bias": bias}, activation=activation)[0]
 
 
 # ----------------------------------------------------------------------------------------------------------- pooling
@@ -249,7 +195,7 @@ def max_pool2d(
     there is one, -1 for a window of padding only.
     As torch.nn.functional.max_pool2d, which allows less padding, and ONNX MaxPool.
     """
-    results = _run(
+    results = run_operator(
         "max_pool2d", {"x": x}, kernel_size=kernel_size, stride=stride, padding=padding, dilation=dilation,
         ceil_mode=ceil_mode, return_indices=return_indices,
     )  # fmt: skip
@@ -272,7 +218,7 @@ def avg_pool2d(
     Returns (N, C, OH, OW), OH = (H + top + bottom - KH) // stride + 1, with ceil_mode rounded up unless the last window
     would begin in the padding. As torch.nn.functional.avg_pool2d and ONNX AveragePool.
     """
-    return _run(
+    return run_operator(
         "avg_pool2d", {"x": x}, kernel_size=kernel_size, stride=stride, padding=padding, ceil_mode=ceil_mode,
         count_include_pad=count_include_pad, divisor_override=divisor_override,
     )[0]  # fmt: skip
@@ -293,7 +239,7 @@ def max_unpool2d(
     pool to x's. Of equal indices the last wins. An index outside its plane raises ValueError. As
     torch.nn.functional.max_unpool2d.
     """
-    return _run(
+    return run_operator(
         "max_unpool2d", {"x": x, "indices": indices}, kernel_size=kernel_size, stride=stride, padding=padding,
         output_size=output_size,
     )[0]  # fmt: skip
@@ -301,12 +247,12 @@ def max_unpool2d(
 
 def global_avg_pool2d(x: Array) -> Array:
     """Mean of each plane: (N, C, H, W) -> (N, C, 1, 1). As ONNX GlobalAveragePool."""
-    return _run("global_avg_pool2d", {"x": x})[0]
+    return run_operator("global_avg_pool2d", {"x": x})[0]
 
 
 def global_max_pool2d(x: Array) -> Array:
     """Maximum of each plane: (N, C, H, W) -> (N, C, 1, 1). As ONNX GlobalMaxPool."""
-    return _run("global_max_pool2d", {"x": x})[0]
+    return run_operator("global_max_pool2d", {"x": x})[0]
 
 
 def adaptive_avg_pool2d(x: Array, output_size: int | Sequence[int | None]) -> Array:
@@ -315,7 +261,7 @@ def adaptive_avg_pool2d(x: Array, output_size: int | Sequence[int | None]) -> Ar
     x (N, C, H, W); returns (N, C, OH, OW), (OH, OW) being output_size. Bin i covers rows floor(i * H / OH) to
     ceil((i + 1) * H / OH). As torch.nn.functional.adaptive_avg_pool2d.
     """
-    return _run("adaptive_avg_pool2d", {"x": x}, output_size=output_size)[0]
+    return run_operator("adaptive_avg_pool2d", {"x": x}, output_size=output_size)[0]
 
 
 # ----------------------------------------------------------------------------------------------------- normalization
@@ -336,7 +282,7 @@ def batch_norm(
     x (N, C, ...), the others (C,); returns x's shape. As torch.nn.functional.batch_norm with training=False.
     """
     parameters = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
-    return _run("batch_norm", {"x": x}, parameters, eps=eps, activation=activation)[0]
+    return run_operator("batch_norm", {"x": x}, parameters, eps=eps, activation=activation)[0]
 
 
 def local_response_norm(x: Array, size: int, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Array:
@@ -345,7 +291,7 @@ def local_response_norm(x: Array, size: int, *, alpha: float = 1e-4, beta: float
     x (N, C, H, W); returns its shape. As torch.nn.functional.local_response_norm; Krizhevsky et al. 2012 do not divide
     alpha by size.
     """
-    return _run("local_response_norm", {"x": x}, size=size, alpha=alpha, beta=beta, k=k)[0]
+    return run_operator("local_response_norm", {"x": x}, size=size, alpha=alpha, beta=beta, k=k)[0]
 
 
 def softmax(x: Array, dim: int = -1) -> Array:
@@ -353,7 +299,7 @@ def softmax(x: Array, dim: int = -1) -> Array:
 
     x of any rank; returns its shape. As torch.nn.functional.softmax.
     """
-    return _run("softmax", {"x": x}, dim=dim)[0]
+    return run_operator("softmax", {"x": x}, dim=dim)[0]
 
 
 def log_softmax(x: Array, dim: int = -1) -> Array:
@@ -361,7 +307,7 @@ def log_softmax(x: Array, dim: int = -1) -> Array:
 
     x of any rank; returns its shape. As torch.nn.functional.log_softmax.
     """
-    return _run("log_softmax", {"x": x}, dim=dim)[0]
+    return run_operator("log_softmax", {"x": x}, dim=dim)[0]
 
 
 # ------------------------------------------------------------------------------------------------------- elementwise
@@ -369,12 +315,12 @@ def log_softmax(x: Array, dim: int = -1) -> Array:
 
 def relu(x: Array) -> Array:
     """max(x, 0). x of any shape, which is the result's. As torch.nn.functional.relu."""
-    return _run("relu", {"x": x})[0]
+    return run_operator("relu", {"x": x})[0]
 
 
 def relu6(x: Array) -> Array:
     """min(max(x, 0), 6). x of any shape, which is the result's. As torch.nn.functional.relu6."""
-    return _run("relu6", {"x": x})[0]
+    return run_operator("relu6", {"x": x})[0]
 
 
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
@@ -382,7 +328,7 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
 
     x of any shape, which is the result's. As torch.nn.functional.leaky_relu.
     """
-    return _run("leaky_relu", {"x": x}, negative_slope=negative_slope)[0]
+    return run_operator("leaky_relu", {"x": x}, negative_slope=negative_slope)[0]
 
 
 def prelu(x: Array, weight: Array) -> Array:
@@ -390,7 +336,7 @@ def prelu(x: Array, weight: Array) -> Array:
 
     x of any shape, which is the result's; weight (), (1,) or (C,). As torch.nn.functional.prelu.
     """
-    return _run("prelu", {"x": x}, {"weight": weight})[0]
+    return run_operator("prelu", {"x": x}, {"weight": weight})[0]
 
 
 def elu(x: Array, alpha: float = 1.0) -> Array:
@@ -398,27 +344,27 @@ def elu(x: Array, alpha: float = 1.0) -> Array:
 
     x of any shape, which is the result's. As torch.nn.functional.elu.
     """
-    return _run("elu", {"x": x}, alpha=alpha)[0]
+    return run_operator("elu", {"x": x}, alpha=alpha)[0]
 
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)). x of any shape, which is the result's. As torch.sigmoid."""
-    return _run("sigmoid", {"x": x})[0]
+    return run_operator("sigmoid", {"x": x})[0]
 
 
 def tanh(x: Array) -> Array:
     """Hyperbolic tangent. x of any shape, which is the result's. As torch.tanh."""
-    return _run("tanh", {"x": x})[0]
+    return run_operator("tanh", {"x": x})[0]
 
 
 def hardswish(x: Array) -> Array:
     """x * min(max(x + 3, 0), 6) / 6. x of any shape, which is the result's. As torch.nn.functional.hardswish."""
-    return _run("hardswish", {"x": x})[0]
+    return run_operator("hardswish", {"x": x})[0]
 
 
 def silu(x: Array) -> Array:
     """x * sigmoid(x). x of any shape, which is the result's. As torch.nn.functional.silu."""
-    return _run("silu", {"x": x})[0]
+    return run_operator("silu", {"x": x})[0]
 
 
 def gelu(x: Array, approximate: str = "none") -> Array:
@@ -426,7 +372,7 @@ def gelu(x: Array, approximate: str = "none") -> Array:
 
     x of any shape, which is the result's. As torch.nn.functional.gelu.
     """
-    return _run("gelu", {"x": x}, approximate=approximate)[0]
+    return run_operator("gelu", {"x": x}, approximate=approximate)[0]
 
 
 def add(x: Array, y: Array, *, activation: Activation = None) -> Array:
@@ -434,7 +380,7 @@ def add(x: Array, y: Array, *, activation: Activation = None) -> Array:
 
     x and y of any shapes that broadcast, to the result's. As torch.add and ONNX Add.
     """
-    return _run("add", {"x": x, "y": y}, activation=activation)[0]
+    return run_operator("add", {"x": x, "y": y}, activation=activation)[0]
 
 
 def mul(x: Array, y: Array, *, activation: Activation = None) -> Array:
@@ -442,7 +388,7 @@ def mul(x: Array, y: Array, *, activation: Activation = None) -> Array:
 
     x and y of any shapes that broadcast, to the result's. As torch.mul and ONNX Mul.
     """
-    return _run("mul", {"x": x, "y": y}, activation=activation)[0]
+    return run_operator("mul", {"x": x, "y": y}, activation=activation)[0]
 
 
 # -------------------------------------------------------------------------------------------------- shape and layout
@@ -452,7 +398,7 @@ def concat(tensors: Sequence[Array], dim: int = 1) -> Array:
     """The tensors side by side along `dim`, whose sizes add up; all others must agree. As torch.cat, where dim is 0."""
     if not isinstance(tensors, Sequence) or isinstance(tensors, str):
         raise TypeError(f"concat: expected tensors as a sequence of arrays, got {type(tensors).__name__}")
-    return _run("concat", {"tensors": list(tensors)}, dim=dim)[0]
+    return run_operator("concat", {"tensors": list(tensors)}, dim=dim)[0]
 
 
 def pad(x: Array, padding: Padding, *, mode: str = "constant", value: float = 0.0) -> Array:
@@ -461,7 +407,7 @@ def pad(x: Array, padding: Padding, *, mode: str = "constant", value: float = 0.
     Returns (N, C, H + top + bottom, W + left + right). As torch.nn.functional.pad, with padding written as everywhere
     in this package.
     """
-    return _run("pad", {"x": x}, padding=padding, mode=mode, value=value)[0]
+    return run_operator("pad", {"x": x}, padding=padding, mode=mode, value=value)[0]
 
 
 def upsample(
@@ -476,19 +422,21 @@ def upsample(
 
     Returns (N, C, *size), or (N, C, floor(H * factor), floor(W * factor)). As torch.nn.functional.interpolate.
     """
-    return _run("upsample", {"x": x}, size=size, scale_factor=scale_factor, mode=mode, align_corners=align_corners)[0]
+    return run_operator(
+        "upsample", {"x": x}, size=size, scale_factor=scale_factor, mode=mode, align_corners=align_corners
+    )[0]
 
 
 def pixel_shuffle(x: Array, upscale_factor: int) -> Array:
     """(N, C * r * r, H, W) -> (N, C, H * r, W * r). As torch.nn.functional.pixel_shuffle."""
-    return _run("pixel_shuffle", {"x": x}, upscale_factor=upscale_factor)[0]
+    return run_operator("pixel_shuffle", {"x": x}, upscale_factor=upscale_factor)[0]
 
 
 def flatten(x: Array, start_dim: int = 1, end_dim: int = -1) -> Array:
     """Joins dimensions start_dim to end_dim into one. As torch.flatten, but always a new array and the first kept."""
-    return _run("flatten", {"x": x}, start_dim=start_dim, end_dim=end_dim)[0]
+    return run_operator("flatten", {"x": x}, start_dim=start_dim, end_dim=end_dim)[0]
 
 
 def dropout(x: Array, p: float = 0.5) -> Array:
     """x itself, copied: dropout does nothing at inference. As torch.nn.functional.dropout with training=False."""
-    return _run("dropout", {"x": x}, p=p)[0]
+    return run_operator("dropout", {"x": x}, p=p)[0]
