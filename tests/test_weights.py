@@ -362,17 +362,53 @@ def test_members_of_an_npz_stay_within_the_file_and_apart(state, tmp_path):
     sizes = directory + 20  # of the first member: compressed, then as it is
     for size in (2**31, len(whole)):
         path.write_bytes(whole[:sizes] + 2 * size.to_bytes(4, "little") + whole[sizes + 8 :])
-        with pytest.raises(ValueError, match=r"is no readable \.npz file .*does not lie in the file"):
+        with pytest.raises(ValueError, match=r"is no readable \.npz file .*larger than the file"):
             network(path)
     path.write_bytes(whole[: second + 42] + (2**31).to_bytes(4, "little") + whole[second + 46 :])
     with pytest.raises(ValueError, match=r"is no readable \.npz file"):
         network(path)
 
 
-@pytest.mark.parametrize("header", [b"{'descr': (\n", b"{'descr': '<f4'", b"[" * 3000, b"\0\0"])
-def test_headers_that_are_none(tmp_path, header):
+def test_a_member_of_an_npz_ends_before_the_directory(tmp_path):
+    path = npz(tmp_path / "weights.npz", {"conv.bias": np.zeros(3, np.float32)})
+    whole = path.read_bytes()
+    directory = whole.index(b"PK\1\2")
+    path.write_bytes(whole[: directory + 20] + 2 * directory.to_bytes(4, "little") + whole[directory + 28 :])
+    with pytest.raises(ValueError, match=r"is no readable \.npz file .*'conv.bias.npy' does not lie in the file"):
+        network(path)
+
+
+def test_a_member_of_an_npz_that_is_no_array(tmp_path):
     path = tmp_path / "weights.npz"
     with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("conv.bias", b"hello")
+    with pytest.raises(ValueError, match=r"is no readable \.npz file .*'conv.bias' is no array"):
+        network(path)
+
+
+def test_what_numpy_never_compresses_with(tmp_path):
+    path = tmp_path / "weights.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("conv.bias.npy", npy((3,)) + bytes(12))
+    with pytest.raises(ValueError, match=r"is no readable \.npz file .*'conv.bias.npy' is neither stored nor deflated"):
+        network(path)
+
+
+HEADERS = [
+    b"{'descr': (\n",
+    b"{'descr': '<f4'",
+    b"[" * 3000,
+    b"\0\0",
+    b"{'descr': ('<f4',), 'fortran_order': False, 'shape': (1,)}\n",
+    b"{'descr': '<f4', 'fortran_order': False, 'shape': (1180591620717411303424,)}\n",
+]
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("header", HEADERS)
+def test_headers_that_are_none(tmp_path, header, compression):
+    path = tmp_path / "weights.npz"
+    with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("conv.bias.npy", b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header)
     with pytest.raises(ValueError, match=r"is no readable \.npz file"):
         network(path)
@@ -383,7 +419,7 @@ def test_many_members_at_one_place_take_no_memory(tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.npy", npy((1 << 20,)) + bytes(4 << 20))
         archive.filelist *= 1000
-    with pytest.raises(ValueError, match="its members overlap"):
+    with pytest.raises(ValueError, match="its members are larger than the file"):
         network(path)
 
 

@@ -39,7 +39,11 @@ def read(path: Path, threads: int) -> dict[str, np.ndarray]:
         if members is None:
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
+                arrays = {name: file[name] for name in file.files}
+            for name, value in arrays.items():
+                if not isinstance(value, np.ndarray):
+                    raise ValueError(f"{name!r} is no array")
+            return arrays
     size = sum(_padded(member.size) for member in members)
     block = np.empty(size + _ALIGNMENT, np.uint8)
     block = block[-block.ctypes.data % _ALIGNMENT :][:size]
@@ -53,10 +57,16 @@ def _padded(size: int) -> int:
 
 def _stored(archive: zipfile.ZipFile, stream: io.BufferedReader) -> list[_Member] | None:
     """Where the members lie; None where one is compressed or no array."""
+    infos = archive.infolist()
+    for info in infos:
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise zipfile.BadZipFile(f"{info.filename!r} is neither stored nor deflated")
+    if not all(info.compress_type == zipfile.ZIP_STORED and info.filename.endswith(".npy") for info in infos):
+        return None
+    if sum(info.file_size for info in infos) > archive.start_dir:
+        raise zipfile.BadZipFile("its members are larger than the file")
     members, place = [], 0
-    for info in archive.infolist():
-        if info.compress_type != zipfile.ZIP_STORED or not info.filename.endswith(".npy"):
-            return None
+    for info in infos:
         archive.open(info).close()  # the local header fits the directory, nothing is encrypted
         stream.seek(info.header_offset)
         _, name, extra = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))
@@ -65,8 +75,6 @@ def _stored(archive: zipfile.ZipFile, stream: io.BufferedReader) -> list[_Member
             raise zipfile.BadZipFile(f"{info.filename!r} does not lie in the file")
         members.append(_Member(info.filename.removesuffix(".npy"), begin, place, info.file_size, info.CRC))
         place += _padded(info.file_size)
-    if sum(member.size for member in members) > archive.start_dir:
-        raise zipfile.BadZipFile("its members overlap")
     return members
 
 

@@ -94,8 +94,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
         threads = _core.num_threads()
         try:
             return npz.read(path, threads)
-        # SyntaxError, TokenError: of a header. TypeError: it promises more than there is, MemoryError: than memory
-        # holds. RuntimeError: of a member that is encrypted.
+        # SyntaxError, TokenError, LookupError: of a header. TypeError: it promises more than there is, MemoryError:
+        # than memory holds, ArithmeticError: than an integer. RuntimeError: of a member that is encrypted.
         except (
             OSError,
             ValueError,
@@ -104,6 +104,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
             MemoryError,
             RuntimeError,
             SyntaxError,
+            LookupError,
+            ArithmeticError,
             tokenize.TokenError,
             zipfile.BadZipFile,
             zlib.error,
