@@ -2,6 +2,7 @@
 
 import os
 import random
+import subprocess
 import sys
 import time
 
@@ -34,7 +35,7 @@ def test_every_start_runs():
 def test_children_may_die(tmp_path):
     """The fuzzer keeps what kills a child, what stops it, and what wants too much."""
     script = f"""
-import os, random, sys, time
+import itertools, os, random, sys, time
 from pathlib import Path
 sys.path.insert(0, {os.path.dirname(fuzz_onnx.__file__)!r})
 import fuzz_onnx
@@ -50,11 +51,15 @@ def attempt(data):
         raise KeyError("x")
     return "ran"
 
-rng = random.Random(int(sys.argv[1]))
-folder = Path({str(tmp_path)!r})
-fuzz_onnx.child(rng, folder, float(sys.argv[2]), lambda rng: rng.choice((b"0", b"1", b"2", b"3", b"4")), attempt)
+seed = int(sys.argv[1])  # each child has the next: five of them meet everything
+mutants = (b"%d" % (i % 5) for i in itertools.count(seed))
+fuzz_onnx.child(random.Random(seed), Path({str(tmp_path)!r}), float(sys.argv[2]), lambda rng: next(mutants), attempt)
 """
-    outcomes, findings = fuzz_onnx.fuzz([sys.executable, "-c", script], tmp_path, seconds=4, patience=0.2)
+    begin = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import json, random"], check=True)
+    start = time.monotonic() - begin  # on this machine, now
+    command = [sys.executable, "-c", script]
+    outcomes, findings = fuzz_onnx.fuzz(command, tmp_path, seconds=max(4, 40 * start), patience=max(0.2, 4 * start))
     assert outcomes.keys() == {"crash", "hang", "memory", "KeyError", "ran"}
     assert len(findings.kinds) == 4
     for kind, byte in (("crash", b"0"), ("hang", b"1"), ("memory", b"2"), ("keyerror", b"3")):
