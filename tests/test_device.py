@@ -524,7 +524,7 @@ def test_tensors_of_pytorch_stay_on_the_gpu(gpu, rng):
     net = small_network()
     run = net.compile(batch=2, device="cuda")
     for stream in (torch.cuda.current_stream(), torch.cuda.Stream()):
-        with torch.cuda.stream(stream), ts.stream(stream):
+        with torch.cuda.stream(stream):  # which calls with tensors follow
             for _ in range(4):  # launched, captured, changed, launched
                 x = rng.standard_normal((2, 3, 12, 10)).astype(np.float32)
                 tensor = torch.from_numpy(x).cuda() * 2

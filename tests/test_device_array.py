@@ -3,7 +3,9 @@ stands for a GPU's, and whose streams do no work before somebody waits."""
 
 import contextlib
 import gc
+import sys
 import threading
+import types
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 
@@ -256,6 +258,23 @@ def test_a_call_runs_on_the_stream_that_the_array_names(rng):
     t = _core.emulated_stream(blocking=False)
     with ts.stream(t):
         assert ts.relu(x).__cuda_array_interface__["stream"] == t
+
+
+def test_tensors_of_pytorch_are_on_its_current_stream(rng, monkeypatch):
+    """Their interface names none, and what PyTorch does with them next comes on that stream too."""
+
+    class Owned(Tensor):
+        is_cuda, device = True, (12, 0)
+
+    s, x = _core.emulated_stream(blocking=False), Owned(integers(rng, (2, 3)))
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(
+        Tensor=Owned,
+        cuda=types.SimpleNamespace(current_stream=lambda device: types.SimpleNamespace(cuda_stream=s)),
+    ))  # fmt: skip
+    assert ts.relu(x).__cuda_array_interface__["stream"] == s
+    assert x.streams == [s]
+    x.is_cuda = False
+    assert ts.relu(x).__cuda_array_interface__["stream"] == 1
 
 
 def test_dlpack_is_asked_for_the_stream_of_the_call(rng):

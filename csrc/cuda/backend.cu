@@ -13,20 +13,28 @@ const Backend& backend() {
   return device;
 }
 
-namespace {
-
-int capability() {  // the major one
-  int major = 0;
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_ordinal), "device attribute");
-  return major;
-}
-
-}  // namespace
-
 #ifdef __CUDACC__
 namespace {
 
-__global__ void probe_kernel() {}
+// How much shared memory it has tells whether it was compiled as the kernels with wgmma were.
+constexpr size_t wgmma_mark = 4096;
+__global__ void probe_kernel() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  __shared__ volatile int mark[wgmma_mark / sizeof(int)];
+  mark[threadIdx.x] = 0;
+#endif
+}
+
+// All files are compiled for the same architectures, so what is true of this kernel is true of all.
+const cudaFuncAttributes& compiled() {
+  static const cudaFuncAttributes attributes = [] {
+    const DeviceScope scope;
+    cudaFuncAttributes probed;
+    check(cudaFuncGetAttributes(&probed, probe_kernel), "kernel");
+    return probed;
+  }();
+  return attributes;
+}
 
 std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
 
@@ -48,31 +56,40 @@ std::string obstacle() {
   cudaDriverGetVersion(&driver);
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (driver == 0) return "no NVIDIA driver is installed; this build needs one for CUDA " + version(CUDART_VERSION);
-  if (error == cudaErrorInsufficientDriver) {
-    return "the NVIDIA driver serves CUDA " + version(driver) + ", this build needs " + version(CUDART_VERSION);
+  // From 12.3 on a driver tells of captured kernels that overlap, and takes arguments of more than 4096 bytes.
+  constexpr int least_driver = 12030;
+  if (error == cudaErrorInsufficientDriver || driver < least_driver) {
+    const int needed = error == cudaErrorInsufficientDriver ? std::max(CUDART_VERSION, least_driver) : least_driver;
+    return "the NVIDIA driver serves CUDA " + version(driver) + ", this build needs " + version(needed);
   }
   if (error == cudaErrorNoDevice || count == 0) return "the NVIDIA driver finds no GPU";
   if (error != cudaSuccess) return std::string("the NVIDIA driver reports: ") + cudaGetErrorString(error);
+  const DeviceScope scope;
   cudaFuncAttributes attributes;
   if (cudaFuncGetAttributes(&attributes, probe_kernel) == cudaSuccess) return "";
   return "this build has no kernels for " + gpu_name() + ", only for " TESELA_CUDA_ARCHITECTURES;
 }
 
-// All files are compiled for the same architectures. PTX of an older one, which a driver translates for a newer GPU,
-// has no wait in it, whatever that GPU could do.
-bool kernels_overlap() {
-  static const bool they_do = [] {
-    cudaFuncAttributes attributes;
-    check(cudaFuncGetAttributes(&attributes, probe_kernel), "kernel");
-    return attributes.ptxVersion >= 90;
-  }();
-  return they_do;
-}
+bool mma_is_compiled() { return compiled().ptxVersion >= 80; }
+bool wgmma_is_compiled() { return compiled().sharedSizeBytes >= wgmma_mark; }
+bool kernels_overlap() { return compiled().ptxVersion >= 90; }
 
 const char* DeviceBackend::name() const { return "cuda"; }
 std::string DeviceBackend::hardware() const { return gpu_name(); }
 #else
+namespace {
+
+int capability() {  // the major one
+  int major = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device_ordinal), "device attribute");
+  return major;
+}
+
+}  // namespace
+
 std::string obstacle() { return ""; }
+bool mma_is_compiled() { return capability() >= 8; }
+bool wgmma_is_compiled() { return capability() == 9; }
 bool kernels_overlap() { return capability() >= 9; }
 const char* DeviceBackend::name() const { return "emulator"; }
 std::string DeviceBackend::hardware() const { return name(); }
@@ -80,8 +97,7 @@ std::string DeviceBackend::hardware() const { return name(); }
 
 // The formats are those of mma.sync on sm_80.
 bool DeviceBackend::computes_in(Precision precision) const {
-  if (precision == Precision::float32) return true;
-  return capability() >= 8;
+  return precision == Precision::float32 || mma_is_compiled();
 }
 
 // ----------------------------------------------------------------------------------------------------------- copies

@@ -86,8 +86,11 @@ struct Grid {
 };
 inline Grid grid_over(int64_t items, int items_per_block = block_threads) { return {ceil_div(items, items_per_block)}; }
 
+// What the code has that this GPU runs, which may be PTX of an older architecture than its own. backend.cu.
+bool mma_is_compiled();
+bool wgmma_is_compiled();
 // Whether a kernel may begin while the one before it in the run is still running: every kernel waits for that one
-// itself (dependent.cuh), if it was compiled for sm_90 or later. backend.cu.
+// itself (dependent.cuh), if it was compiled for sm_90 or later.
 bool kernels_overlap();
 
 template <class... Parameters, class... Arguments>

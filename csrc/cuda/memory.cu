@@ -92,7 +92,9 @@ std::unique_ptr<DeviceMemory> DeviceBackend::device_memory(size_t bytes, StreamH
   const auto take = [=](void** memory) {
     return cudaMallocFromPoolAsync(memory, bytes, result_pool(), native(stream));
   };
-  return std::make_unique<Memory>(bytes ? taken(bytes, take) : nullptr, bytes);
+  auto memory = std::make_unique<Memory>(bytes ? taken(bytes, take) : nullptr, bytes);
+  if (bytes) memory->used(stream);  // to be given back after it was taken, even if nothing uses it
+  return memory;
 }
 
 void DeviceBackend::expect_memory(const void* memory, size_t bytes, const std::string& what) const {

@@ -126,9 +126,8 @@ struct Fits {
 inline std::vector<Choice> choices(const Product& p, Accuracy accuracy, Precision precision, Fits fits) {
   // What is asked to be strict is summed in IEEE float32.
   if (p.m == 0 || p.n == 0 || p.k == 0 || accuracy == Accuracy::strict) return {Choice{}};
-  const int capability = device_attribute(cudaDevAttrComputeCapabilityMajor);
   const int64_t sms = device_attribute(cudaDevAttrMultiProcessorCount);
-  fits.mma = fits.mma && capability >= 8, fits.wgmma = fits.wgmma && capability == 9;
+  fits.mma = fits.mma && mma_is_compiled(), fits.wgmma = fits.wgmma && wgmma_is_compiled();
   const int64_t mma_steps = steps_of(p, precision, 16), wgmma_steps = steps_of(p, precision, swizzled_row);
   std::vector<Choice> all;
   const auto mma_cost = [&](const TileChoice& tile) {

@@ -2,14 +2,16 @@
 
 Taken is whatever speaks `__cuda_array_interface__` (version 3 with its stream, 2 without) or DLPack (`__dlpack__`):
 CuPy, PyTorch, JAX, Numba. A call runs on the stream that `tesela.stream` names, else on that of the first array whose
-interface names one, else on the legacy default stream; it waits for the streams of the other arrays. Results are
-`DeviceArray`s, which speak both protocols: whoever takes one waits for the call on its own stream, not on the host.
+interface names one (for a tensor of PyTorch: on its current one), else on the legacy default stream; it waits for the
+streams of the other arrays. Results are `DeviceArray`s, which speak both protocols: whoever takes one waits for the
+call on its own stream, not on the host.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -235,10 +237,21 @@ def named_stream(values: Sequence[Any]) -> int:
     for value in values:
         if isinstance(value, DeviceArray):
             return value._stream
+        if (stream := _stream_of_torch(value)) is not None:
+            return stream
         interface = _interface(value) if is_device_array(value) else None
         if interface is not None and interface.get("stream") is not None:
             return Stream.of(_address(interface["stream"]), value)  # the interface ends with its array
     return LEGACY_STREAM
+
+
+def _stream_of_torch(value: Any) -> Stream | None:
+    """PyTorch's current one for its tensors on a GPU, whose interface names none: what it does next is there too."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor) or not value.is_cuda:
+        return None
+    current = torch.cuda.current_stream(value.device)
+    return Stream.of(_address(current), current)
 
 
 def taken(op: str, name: str, value: Any, device: str, stream: int) -> DeviceArray:
