@@ -233,9 +233,12 @@ def test_an_idle_process_uses_no_time(python):
 run = net.compile(2, threads=2)
 run(image)
 time.sleep(0.1)  # longer than a worker spins
-before = time.process_time()
-time.sleep(0.5)
-print(time.process_time() - before)
+used = []
+for _ in range(5):  # a virtual machine that was stopped meanwhile charges that to whom it stopped
+    before = time.process_time()
+    time.sleep(0.3)
+    used.append(time.process_time() - before)
+print(min(used))
 """
     assert float(python(NETWORK + script)) < 0.02
 
