@@ -410,6 +410,14 @@ MAX_POOL2D = [
     pool2d("max_pool2d", "hanging", 20, 8, 3, stride=3, padding=1, ceil_mode=True),
     pool2d("max_pool2d", "hanging", 3, 7, 2, stride=4, padding=1, ceil_mode=True),
     pool2d("max_pool2d", "page", 16, 16, 5, stride=1, padding=2, n=2),
+    *(pool2d("max_pool2d", "row", 3, (5, w), 3, stride=2, padding=1) for w in (15, 16, 17, 31, 32, 33, 34, 47)),
+    *(pool2d("max_pool2d", "row", 3, (5, w), 2, stride=2) for w in (16, 17, 33, 34, 64)),
+    *(pool2d("max_pool2d", "row", 3, (5, w), 3, stride=1, padding=1) for w in (16, 17, 33, 50)),
+    pool2d("max_pool2d", "row_sides", 2, (4, 35), (2, 3), stride=(3, 2), padding=((1, 0), (0, 1)), n=2),
+    pool2d("max_pool2d", "row_hanging", 2, (7, 34), 3, stride=2, ceil_mode=True),
+    pool2d("max_pool2d", "row_alone", 2, (6, 40), (3, 1), stride=(1, 2), padding=(1, 0)),
+    pool2d("max_pool2d", "row_dilated", 2, (12, 40), (4, 2), stride=(2, 1), dilation=(3, 1), padding=(2, 1)),
+    pool2d("max_pool2d", "row_only_padding", 4, (3, 40), (2, 2), padding=(2, 1), dilation=(3, 1), stride=1),
 ]
 
 AVG_POOL2D = [
@@ -426,7 +434,14 @@ AVG_POOL2D = [
     pool2d("avg_pool2d", "divisor", 6, 9, 3, stride=2, padding=1, divisor_override=5),
     pool2d("avg_pool2d", "skip", 9, 11, 2, stride=5),
     pool2d("avg_pool2d", "long", 16, (40, 33), (40, 31), stride=1),
-    pool2d("avg_pool2d", "bands", 17, (90, 100), 3, stride=2, padding=1, count_include_pad=False),
+    pool2d("avg_pool2d", "bands", 17, (90, 100), 5, stride=2, padding=1, count_include_pad=False),
+    *(pool2d("avg_pool2d", "row", 3, (5, w), 3, stride=2, padding=1) for w in (15, 16, 17, 31, 32, 33, 34, 47)),
+    *(pool2d("avg_pool2d", "row", 3, (5, w), 2, stride=2) for w in (16, 17, 33, 34, 64)),
+    pool2d("avg_pool2d", "row", 17, (90, 100), 3, stride=1, padding=1, count_include_pad=False),
+    pool2d("avg_pool2d", "row_sides", 2, (9, 35), (7, 3), stride=(3, 2), padding=((1, 0), (0, 1)), n=2),
+    pool2d("avg_pool2d", "row_hanging", 2, (7, 34), 3, stride=2, ceil_mode=True),
+    pool2d("avg_pool2d", "row_hanging", 2, (7, 34), 3, stride=2, ceil_mode=True, count_include_pad=False),
+    pool2d("avg_pool2d", "row_divisor", 6, (9, 33), (3, 2), stride=(2, 1), padding=(1, 0), divisor_override=5),
 ]
 
 _PLANES = [(1, 5, 6, 7), (2, 16, 8, 8), (1, 33, 1, 1), (3, 17, 13, 5), (1, 130, 3, 2)]

@@ -605,14 +605,11 @@ def test_strassen_is_exact_on_integers(case, isa, planned):
 
 
 @pytest.mark.parametrize("case", STRASSEN, ids=ids)
-def test_strassen_gives_the_same_bits_for_any_number_of_threads(case, isa, planned):
+def test_strassen_gives_the_same_bits_for_any_number_of_threads(case, isa, planned, set_num_threads):
     arrays, results = case.arrays(np.random.default_rng(3)), []
-    try:
-        for threads in (1, 2, 3, 8):
-            tesela.set_num_threads(threads)  # the work is cut for as many
-            results += planned(case.op, arrays, case.arguments, "default").run(threads)
-    finally:
-        tesela.set_num_threads(0)
+    for threads in (1, 2, 3, 8):
+        set_num_threads(threads)  # the work is cut for as many
+        results += planned(case.op, arrays, case.arguments, "default").run(threads)
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
 
@@ -691,7 +688,16 @@ def test_pools_of_plain_and_of_blocked_tensors_give_the_same_bits(case, isa, rng
         results.append(run(x))
         algorithms += [step.algorithm for step in run.profile(x, repeats=1) if step.name == "pool"]
     np.testing.assert_array_equal(results[0].view(np.int32), results[1].view(np.int32))
-    assert algorithms.count("plain") == (results[0].size <= x.size and math.prod(x.shape[2:]) < 2**14)
+    taken_as_it_lies = results[0].size <= x.size and math.prod(x.shape[2:]) < 2**14
+    assert sum(algorithm in ("bands", "rows") for algorithm in algorithms) == taken_as_it_lies
+
+
+def test_cases_reach_every_kernel_of_pooling(isa, planned):
+    for cases_of_one in (cases.MAX_POOL2D, [*cases.AVG_POOL2D, *cases.ADAPTIVE_POOLS]):
+        reached = collections.Counter()
+        for case in cases_of_one:
+            reached.update(planned(case.op, case.arrays(np.random.default_rng(0)), case.arguments).algorithms)
+        assert min(reached[algorithm] for algorithm in ("bands", "rows")) >= 2, reached
 
 
 @pytest.mark.parametrize("size", [None, (9, 13), (1, 17, 20, 20)])

@@ -169,15 +169,22 @@ struct Units {
 // rows, at most most_rows, are transposed into scratch.
 struct PoolBands {
   int64_t C, rows, most_rows;
-  Units bands;  // N * blocks * ceil(OH / rows)
+  Units units;  // N * blocks * ceil(OH / rows)
+};
+
+// Plain tensors, pooled along their rows: windows of `taps` columns begin at every `stride`-th float of a row of
+// `floats` in scratch, in which x begins at `left`; `rows` of them are there at once.
+struct PoolColumns {
+  int64_t stride, taps, left, floats, rows;
 };
 
 // A unit is one output row of one plane. With a last block that is not full, last_block_lanes says how full it is.
 struct MaxPool2dArgs {
   int64_t IH, IW, OH, OW, KH, KW, SH, SW, DH, DW, PT, PL, blocks;
   int64_t x_plane_stride, y_plane_stride, last_block_lanes;  // blocked only
-  Units rows;                                                // N * blocks * OH; with indices N * C * OH
-  PoolBands plain;
+  Units rows;                                                // N * blocks * OH; of plain tensors N * C * OH
+  PoolBands bands;
+  PoolColumns columns;
 };
 
 struct MaxPool2dIndicesOperands {
@@ -193,8 +200,9 @@ struct AvgPool2dArgs {
   const int64_t *begin_w, *end_w, *count_w;  // (OW)
   int64_t divisor_override;                  // 0: divide by count_h * count_w
   int64_t blocks, x_plane_stride, y_plane_stride;
-  Units rows;  // N * blocks * OH
-  PoolBands plain;
+  Units rows;  // N * blocks * OH; of plain tensors N * C * OH
+  PoolBands bands;
+  PoolColumns columns;
 };
 
 // ---------------------------------------------------------------------------------------------------- elementwise
@@ -300,9 +308,11 @@ struct Kernels {
   void (*conv2d_pointwise_depthwise)(const PointwiseDepthwiseArgs&, const ContractionOperands&, int64_t task);
   void (*max_pool2d)(const MaxPool2dArgs&, const MapOperands&, int64_t task);
   void (*max_pool2d_indices)(const MaxPool2dArgs&, const MaxPool2dIndicesOperands&, int64_t task);
-  void (*max_pool2d_plain)(const MaxPool2dArgs&, const MapOperands&, int64_t task);
+  void (*max_pool2d_bands)(const MaxPool2dArgs&, const MapOperands&, int64_t task);
+  void (*max_pool2d_rows)(const MaxPool2dArgs&, const MapOperands&, int64_t task);
   void (*avg_pool2d)(const AvgPool2dArgs&, const MapOperands&, int64_t task);
-  void (*avg_pool2d_plain)(const AvgPool2dArgs&, const MapOperands&, int64_t task);
+  void (*avg_pool2d_bands)(const AvgPool2dArgs&, const MapOperands&, int64_t task);
+  void (*avg_pool2d_rows)(const AvgPool2dArgs&, const MapOperands&, int64_t task);
   void (*elementwise)(const ElementwiseArgs&, const ElementwiseOperands&, int64_t task);
   void (*local_response_norm)(const LocalResponseNormArgs&, const MapOperands&, int64_t task);
   void (*softmax_rows)(const SoftmaxArgs&, const MapOperands&, int64_t task);

@@ -18,10 +18,8 @@ MaxPool2dArgs max_pool2d_args(const Pool2dShape& s) {
   return args;
 }
 
-// Input rows read for one output row, and the row written.
-double row_floats(int64_t window_rows, int64_t IW, int64_t OW) {
-  return (static_cast<double>(window_rows) * IW + OW) * channel_block;
-}
+// Input rows read for one output row of a plane, and the row written.
+double row_floats(int64_t window_rows, int64_t IW, int64_t OW) { return static_cast<double>(window_rows) * IW + OW; }
 
 // Floats that pooling moves from memory and back when x is brought to the kernel's layout first, or when the kernel for
 // plain tensors takes it as it lies. Both leave y for the next step in the layout that they work in; who wants the
@@ -39,15 +37,50 @@ bool pools_plain(const Program& program, TensorId x, const TensorSpec& y, int64_
 template <class Args, class RowsUnder>
 size_t cut_into_bands(Args& args, const Dims& x, const RowsUnder& rows_under) {
   constexpr int64_t floats_per_band = 32768;
-  PoolBands& plain = args.plain;
+  PoolBands& bands = args.bands;
   const auto floats = [&](int64_t rows) { return (rows_under(rows) * args.IW + rows * args.OW) * channel_block; };
-  plain.C = x[1];
-  plain.rows = 1;
-  while (plain.rows < args.OH && floats(plain.rows + 1) <= floats_per_band) ++plain.rows;
-  plain.most_rows = rows_under(plain.rows);
-  args.blocks = ceil_div(plain.C, channel_block);
-  plain.bands = cut(x[0] * args.blocks * ceil_div(args.OH, plain.rows), static_cast<double>(floats(plain.rows)));
-  return static_cast<size_t>(args.IW * channel_block + floats(plain.rows));
+  bands.C = x[1];
+  bands.rows = 1;
+  while (bands.rows < args.OH && floats(bands.rows + 1) <= floats_per_band) ++bands.rows;
+  bands.most_rows = rows_under(bands.rows);
+  args.blocks = ceil_div(bands.C, channel_block);
+  bands.units = cut(x[0] * args.blocks * ceil_div(args.OH, bands.rows), static_cast<double>(floats(bands.rows)));
+  return static_cast<size_t>(args.IW * channel_block + floats(bands.rows));
+}
+
+// The windows' columns where pool2d_rows.cpp has a kernel for them that pays; else 0 taps.
+PoolColumns columns_of(int64_t stride, int64_t taps, int64_t dilation, int64_t left, int64_t IW, int64_t OW) {
+  constexpr int64_t most_floats = 1 << 14;  // 64 KB of scratch, which each task writes once
+  constexpr int64_t floats_at_once = 2048;  // of the rows in scratch, which stay in L1
+  const int64_t lanes = kernels().lanes;
+  const bool served = (stride == 1 || stride == 2) && taps <= 3 && (dilation == 1 || taps == 1) && IW >= lanes &&
+                      left < most_floats && IW < most_floats && OW < most_floats;
+  if (!served) return {};
+  const int64_t floats = std::max(left + IW, stride * ceil_div(OW, lanes) * lanes + taps - 1);
+  return {stride, taps, left, floats, std::max<int64_t>(floats_at_once / floats, 1)};
+}
+
+// The columns of averaging windows, where they are a stride apart, as wide as each other but for the ends of x, and
+// none of the windows is empty.
+PoolColumns columns_of(const AveragingWindows& windows, int64_t IW) {
+  const auto OH = static_cast<int64_t>(windows.begin_h.size()), OW = static_cast<int64_t>(windows.begin_w.size());
+  if (OH == 0 || OW == 0) return {};
+  for (int64_t oh = 0; oh < OH; ++oh) {
+    if (windows.begin_h[oh] >= windows.end_h[oh]) return {};
+  }
+  int64_t taps = 0;
+  for (int64_t ow = 0; ow < OW; ++ow) taps = std::max(taps, windows.end_w[ow] - windows.begin_w[ow]);
+  const int64_t left = taps - windows.end_w[0];
+  for (int64_t stride : {1, 2}) {
+    bool alike = left >= 0;
+    for (int64_t ow = 0; ow < OW && alike; ++ow) {
+      const int64_t begin = std::max<int64_t>(ow * stride - left, 0);
+      const int64_t end = std::min(ow * stride - left + taps, IW);
+      alike = begin < end && windows.begin_w[ow] == begin && windows.end_w[ow] == end;
+    }
+    if (alike) return columns_of(stride, taps, 1, left, IW, OW);
+  }
+  return {};
 }
 
 TensorId append_max_pool2d(Program& program, const char* algorithm, TensorId x, const Pool2dShape& s) {
@@ -55,8 +88,14 @@ TensorId append_max_pool2d(Program& program, const char* algorithm, TensorId x, 
   const double flops = 1.0 * s.N * s.C * s.OH * s.OW * s.KH * s.KW;
   const auto rows_under = [&](int64_t rows) { return std::min((rows - 1) * s.SH + (s.KH - 1) * s.DH + 1, s.IH); };
   if (pools_plain(program, x, plain_spec(s.y_dims()), rows_under(1) * s.IW * channel_block)) {
+    args.columns = columns_of(s.SW, s.KW, s.DW, s.PL, s.IW, s.OW);
+    if (args.columns.taps > 0) {
+      args.rows = cut(s.N * s.C * s.OH, row_floats(std::min(s.KH, s.IH), s.IW, s.OW));
+      return append_map(program, "rows", args, Nothing{}, kernels().max_pool2d_rows, args.rows, x,
+                        plain_spec(s.y_dims()), static_cast<size_t>(args.columns.rows * args.columns.floats), flops);
+    }
     const size_t scratch = cut_into_bands(args, program.spec(x).dims, rows_under);
-    return append_map(program, "plain", args, Nothing{}, kernels().max_pool2d_plain, args.plain.bands, x,
+    return append_map(program, "bands", args, Nothing{}, kernels().max_pool2d_bands, args.bands.units, x,
                       plain_spec(s.y_dims()), scratch, flops);
   }
   x = program.in_layout(x, Layout::blocked);
@@ -66,7 +105,7 @@ TensorId append_max_pool2d(Program& program, const char* algorithm, TensorId x, 
   args.x_plane_stride = from.plane_stride;
   args.y_plane_stride = y.plane_stride;
   args.last_block_lanes = last_block_lanes(from);
-  args.rows = cut(s.N * args.blocks * s.OH, row_floats(std::min(s.KH, s.IH), s.IW, s.OW));
+  args.rows = cut(s.N * args.blocks * s.OH, row_floats(std::min(s.KH, s.IH), s.IW, s.OW) * channel_block);
   return append_map(program, algorithm, args, Nothing{}, kernels().max_pool2d, args.rows, x, std::move(y),
                     static_cast<size_t>(s.IW * channel_block), flops);
 }
@@ -161,8 +200,16 @@ TensorId CpuBackend::avg_pool2d(Program& program, TensorId x, const AveragingWin
     return most;
   };
   if (pools_plain(program, x, plain_spec(y_dims), rows_under(1) * args.IW * channel_block)) {
+    args.columns = columns_of(owned, args.IW);
+    if (args.columns.taps > 0) {
+      args.rows = cut(dims[0] * dims[1] * OH, row_floats(window_rows / OH, args.IW, OW));
+      const auto counts = static_cast<size_t>(ceil_div(OW, kernels().lanes) * kernels().lanes);
+      return append_map(program, "rows", args, std::move(owned), kernels().avg_pool2d_rows, args.rows, x,
+                        plain_spec(y_dims), static_cast<size_t>(args.columns.rows * args.columns.floats) + counts,
+                        flops);
+    }
     const size_t scratch = cut_into_bands(args, dims, rows_under);
-    return append_map(program, "plain", args, std::move(owned), kernels().avg_pool2d_plain, args.plain.bands, x,
+    return append_map(program, "bands", args, std::move(owned), kernels().avg_pool2d_bands, args.bands.units, x,
                       plain_spec(y_dims), scratch, flops);
   }
   x = program.in_layout(x, Layout::blocked);
@@ -171,7 +218,8 @@ TensorId CpuBackend::avg_pool2d(Program& program, TensorId x, const AveragingWin
   args.blocks = from.blocks();
   args.x_plane_stride = from.plane_stride;
   args.y_plane_stride = y.plane_stride;
-  args.rows = cut(dims[0] * args.blocks * OH, row_floats(window_rows / std::max<int64_t>(OH, 1), args.IW, OW));
+  args.rows =
+      cut(dims[0] * args.blocks * OH, row_floats(window_rows / std::max<int64_t>(OH, 1), args.IW, OW) * channel_block);
   const char* algorithm = OH * OW == 1 ? "global" : "blocked";
   return append_map(program, algorithm, args, std::move(owned), kernels().avg_pool2d, args.rows, x, std::move(y),
                     static_cast<size_t>(args.IW * channel_block), flops);

@@ -100,6 +100,15 @@ struct vindex {
 TESELA_INLINE vindex load_index(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 // Lane j takes lane index[j] % lanes of x.
 TESELA_INLINE vfloat permute(vfloat x, vindex index) { return {_mm512_permutexvar_ps(index.v, x.v)}; }
+// Lanes 0, 2, 4, ... of a and then of b; or lanes 1, 3, 5, ...
+TESELA_INLINE vfloat evens(vfloat a, vfloat b) {
+  const __m512i from = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  return {_mm512_permutex2var_ps(a.v, from, b.v)};
+}
+TESELA_INLINE vfloat odds(vfloat a, vfloat b) {
+  const __m512i from = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  return {_mm512_permutex2var_ps(a.v, from, b.v)};
+}
 // 2^n for an integral n in [-126, 127].
 TESELA_INLINE vfloat exp2_integer(vfloat n) {
   // 1.5 * 2^23 + 127 + n has n + 127 in its low bits, and the shift drops all other bits.
@@ -162,6 +171,13 @@ struct vindex {
 };
 TESELA_INLINE vindex load_index(const int32_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
 TESELA_INLINE vfloat permute(vfloat x, vindex index) { return {_mm256_permutevar8x32_ps(x.v, index.v)}; }
+template <int pairs>  // of each half of 128 bits, whose quarters are then put in order
+TESELA_INLINE vfloat every_other(vfloat a, vfloat b) {
+  const __m256d halves = _mm256_castps_pd(_mm256_shuffle_ps(a.v, b.v, pairs));
+  return {_mm256_castpd_ps(_mm256_permute4x64_pd(halves, 0xd8))};
+}
+TESELA_INLINE vfloat evens(vfloat a, vfloat b) { return every_other<0x88>(a, b); }
+TESELA_INLINE vfloat odds(vfloat a, vfloat b) { return every_other<0xdd>(a, b); }
 TESELA_INLINE vfloat exp2_integer(vfloat n) {
   const __m256i bias = _mm256_set1_epi32(127);
   return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.v), bias), 23))};
@@ -231,7 +247,22 @@ TESELA_INLINE vindex load_index(const int32_t* p) {
   __builtin_memcpy(&x, p, sizeof x);
   return x;
 }
-TESELA_INLINE vfloat permute(vfloat x, vindex index) { return {__builtin_shuffle(x.v, index.v)}; }
+TESELA_INLINE vfloat permute(vfloat x, vindex index) {
+#ifdef __clang__  // which has no shuffle by a variable
+  vfloat y = x;
+  for (int i = 0; i < lanes; ++i) y.v[i] = x.v[index.v[i] % lanes];
+  return y;
+#else
+  return {__builtin_shuffle(x.v, index.v)};
+#endif
+}
+TESELA_INLINE vfloat every_other(vfloat a, vfloat b, int first) {
+  vfloat y = a;
+  for (int i = 0; i < lanes / 2; ++i) y.v[i] = a.v[2 * i + first], y.v[lanes / 2 + i] = b.v[2 * i + first];
+  return y;
+}
+TESELA_INLINE vfloat evens(vfloat a, vfloat b) { return every_other(a, b, 0); }
+TESELA_INLINE vfloat odds(vfloat a, vfloat b) { return every_other(a, b, 1); }
 TESELA_INLINE vfloat exp2_integer(vfloat n) {
   return {(float_lanes)((__builtin_convertvector(n.v, int_lanes) + 127) << 23)};
 }

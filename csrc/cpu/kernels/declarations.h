@@ -18,9 +18,11 @@ void conv2d_grouped(const cpu::GroupedArgs&, const cpu::ContractionOperands&, in
 void conv2d_pointwise_depthwise(const cpu::PointwiseDepthwiseArgs&, const cpu::ContractionOperands&, int64_t task);
 void max_pool2d(const cpu::MaxPool2dArgs&, const cpu::MapOperands&, int64_t task);
 void max_pool2d_indices(const cpu::MaxPool2dArgs&, const cpu::MaxPool2dIndicesOperands&, int64_t task);
-void max_pool2d_plain(const cpu::MaxPool2dArgs&, const cpu::MapOperands&, int64_t task);
+void max_pool2d_bands(const cpu::MaxPool2dArgs&, const cpu::MapOperands&, int64_t task);
+void max_pool2d_rows(const cpu::MaxPool2dArgs&, const cpu::MapOperands&, int64_t task);
 void avg_pool2d(const cpu::AvgPool2dArgs&, const cpu::MapOperands&, int64_t task);
-void avg_pool2d_plain(const cpu::AvgPool2dArgs&, const cpu::MapOperands&, int64_t task);
+void avg_pool2d_bands(const cpu::AvgPool2dArgs&, const cpu::MapOperands&, int64_t task);
+void avg_pool2d_rows(const cpu::AvgPool2dArgs&, const cpu::MapOperands&, int64_t task);
 void elementwise(const cpu::ElementwiseArgs&, const cpu::ElementwiseOperands&, int64_t task);
 void local_response_norm(const cpu::LocalResponseNormArgs&, const cpu::MapOperands&, int64_t task);
 void softmax_rows(const cpu::SoftmaxArgs&, const cpu::MapOperands&, int64_t task);

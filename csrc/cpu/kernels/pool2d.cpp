@@ -6,95 +6,21 @@
 // A vector holds channels of one block. A task is a range of output rows; each row is found in two sweeps: down the
 // window's rows into one row of scratch (IW pixels, at most four input rows per pass over it), then along that row.
 // Neighbouring windows share the first sweep, so a 3 x 3 window of stride 1 costs 4 operations an output, not 8.
-// Sums run in groups of four rows and in four accumulators along the row: the error grows with H/4 + W/4, not H*W.
 // Limits: any sizes; a window that holds only padding gives -inf, or 0 when averaging. A NaN wins.
 //
-// Plain tensors, where nobody needs blocks of them, are pooled by the same rows: a band of input rows of 16 channels is
-// transposed into scratch, and its output rows are transposed back (transpose.h). So both give the same bits.
+// Plain tensors, where nobody needs blocks of them and pool2d_rows.cpp does not serve, are pooled by the same rows: a
+// band of input rows of 16 channels is transposed into scratch, and its output rows are transposed back (transpose.h).
+// So both give the same bits.
 // max_pool2d_indices is scalar and works on plain tensors: what reads indices (max_unpool2d) reads them there.
 // Measured: docs/performance.md has them by layer, docs/kernels/memory_bound.md says why.
 
 #include "declarations.h"
+#include "pooling.h"
 #include "rows.h"
 #include "transpose.h"
 
 namespace tesela::TESELA_ISA {
 namespace {
-
-struct Maximum {
-  static TESELA_INLINE vfloat of(vfloat a, vfloat b) { return max_propagating(a, b); }
-};
-struct Sum {
-  static TESELA_INLINE vfloat of(vfloat a, vfloat b) { return a + b; }
-};
-
-// ------------------------------------------------------------------------------------------------- down the rows
-
-// `first`: to is written, else it takes part.
-template <class Reduce, int rows, bool first>
-TESELA_INLINE void reduce_few_rows(const float* x, int64_t row_stride, int64_t floats, float* to) {
-  for (int64_t i = 0; i < floats; i += lanes) {
-    vfloat value = load(x + i);
-    if constexpr (rows >= 2) value = Reduce::of(value, load(x + row_stride + i));
-    if constexpr (rows == 3) value = Reduce::of(value, load(x + 2 * row_stride + i));
-    if constexpr (rows == 4) {
-      value = Reduce::of(value, Reduce::of(load(x + 2 * row_stride + i), load(x + 3 * row_stride + i)));
-    }
-    store(to + i, first ? value : Reduce::of(load(to + i), value));
-  }
-}
-
-template <class Reduce, bool first>
-TESELA_INLINE void reduce_up_to_4_rows(const float* x, int64_t row_stride, int64_t rows, int64_t floats, float* to) {
-  switch (rows) {
-    case 1:
-      return reduce_few_rows<Reduce, 1, first>(x, row_stride, floats, to);
-    case 2:
-      return reduce_few_rows<Reduce, 2, first>(x, row_stride, floats, to);
-    case 3:
-      return reduce_few_rows<Reduce, 3, first>(x, row_stride, floats, to);
-    default:
-      return reduce_few_rows<Reduce, 4, first>(x, row_stride, floats, to);
-  }
-}
-
-// At least one row.
-template <class Reduce>
-TESELA_INLINE void reduce_rows(const float* x, int64_t row_stride, int64_t rows, int64_t floats, float* to) {
-  reduce_up_to_4_rows<Reduce, true>(x, row_stride, rows, floats, to);
-  for (int64_t row = 4; row < rows; row += 4) {
-    reduce_up_to_4_rows<Reduce, false>(x + row * row_stride, row_stride, rows - row, floats, to);
-  }
-}
-
-// -------------------------------------------------------------------------------------------------- along the row
-
-// At least one pixel. Four accumulators, since a long window is otherwise bound by the latency of one addition.
-template <class Reduce>
-TESELA_INLINE vfloat reduce_pixels(const float* x, int64_t pixel_stride, int64_t pixels) {
-  if (pixels < 4) {
-    vfloat value = load(x);
-    if (pixels > 1) value = Reduce::of(value, load(x + pixel_stride));
-    if (pixels > 2) value = Reduce::of(value, load(x + 2 * pixel_stride));
-    return value;
-  }
-  vfloat part[4];
-  for (int j = 0; j < 4; ++j) part[j] = load(x + j * pixel_stride);
-  int64_t i = 4;
-  for (; i + 4 <= pixels; i += 4) {
-    for (int j = 0; j < 4; ++j) part[j] = Reduce::of(part[j], load(x + (i + j) * pixel_stride));
-  }
-  for (; i < pixels; ++i) part[0] = Reduce::of(part[0], load(x + i * pixel_stride));
-  return Reduce::of(Reduce::of(part[0], part[1]), Reduce::of(part[2], part[3]));
-}
-
-// The taps k of [0, taps) for which origin + k * dilation lies in [0, size).
-TESELA_INLINE Range taps_inside(int64_t origin, int64_t taps, int64_t dilation, int64_t size) {
-  if (origin >= 0 && origin + (taps - 1) * dilation < size) return {0, taps};  // nearly always; divisions are slow
-  const int64_t begin = origin >= 0 ? 0 : (-origin + dilation - 1) / dilation;
-  const int64_t end = origin >= size ? 0 : smaller(taps, (size - 1 - origin) / dilation + 1);
-  return {begin, end};
-}
 
 // Input rows under output rows [begin, end), and the rows of x from `first` on, blocked.
 struct InputRows {
@@ -174,18 +100,18 @@ TESELA_INLINE void pool_blocked(const Args& args, const cpu::MapOperands& operan
 
 // Scratch: a row of sums, the input rows of a band, its output rows.
 template <class Args>
-TESELA_INLINE void pool_plain(const Args& args, const cpu::MapOperands& operands, float empty, int64_t task) {
-  const cpu::PoolBands& plain = args.plain;
-  const int64_t bands = (args.OH + plain.rows - 1) / plain.rows;
+TESELA_INLINE void pool_bands(const Args& args, const cpu::MapOperands& operands, float empty, int64_t task) {
+  const cpu::PoolBands& bands = args.bands;
+  const int64_t bands_per_plane = (args.OH + bands.rows - 1) / bands.rows;
   float* in = operands.scratch + args.IW * 16;
-  float* out = in + plain.most_rows * args.IW * 16;
+  float* out = in + bands.most_rows * args.IW * 16;
   float nothing[16];
   fill_lanes(nothing, empty, 0, 1, 16);
-  const Range units = units_of(plain.bands, task);
+  const Range units = units_of(bands.units, task);
   for (int64_t unit = units.begin; unit < units.end; ++unit) {
-    const PlaneRow at = plane_row(unit, args.blocks, bands);
-    const int64_t channels = smaller<int64_t>(16, plain.C - at.block * 16), plane = at.n * plain.C + at.block * 16;
-    const int64_t begin = at.row * plain.rows, end = smaller(begin + plain.rows, args.OH);
+    const PlaneRow at = plane_row(unit, args.blocks, bands_per_plane);
+    const int64_t channels = smaller<int64_t>(16, bands.C - at.block * 16), plane = at.n * bands.C + at.block * 16;
+    const int64_t begin = at.row * bands.rows, end = smaller(begin + bands.rows, args.OH);
     const Range rows = rows_under(args, begin, end);
     if (rows.begin < rows.end) {
       transpose_to_block(operands.x + (plane * args.IH + rows.begin) * args.IW, args.IH * args.IW, channels, in,
@@ -207,8 +133,8 @@ void max_pool2d(const cpu::MaxPool2dArgs& args, const cpu::MapOperands& operands
   pool_blocked(args, operands, -__builtin_inff(), args.last_block_lanes, task);
 }
 
-void max_pool2d_plain(const cpu::MaxPool2dArgs& args, const cpu::MapOperands& operands, int64_t task) {
-  pool_plain(args, operands, -__builtin_inff(), task);
+void max_pool2d_bands(const cpu::MaxPool2dArgs& args, const cpu::MapOperands& operands, int64_t task) {
+  pool_bands(args, operands, -__builtin_inff(), task);
 }
 
 void max_pool2d_indices(const cpu::MaxPool2dArgs& args, const cpu::MaxPool2dIndicesOperands& operands, int64_t task) {
@@ -240,8 +166,8 @@ void avg_pool2d(const cpu::AvgPool2dArgs& args, const cpu::MapOperands& operands
   pool_blocked(args, operands, 0.0f, 16, task);
 }
 
-void avg_pool2d_plain(const cpu::AvgPool2dArgs& args, const cpu::MapOperands& operands, int64_t task) {
-  pool_plain(args, operands, 0.0f, task);
+void avg_pool2d_bands(const cpu::AvgPool2dArgs& args, const cpu::MapOperands& operands, int64_t task) {
+  pool_bands(args, operands, 0.0f, task);
 }
 
 }  // namespace tesela::TESELA_ISA
