@@ -16,15 +16,16 @@ from .runtime import current_device
 def check_array(op: str, name: str, value: Any, dtype: Any = np.float32) -> np.ndarray:
     """`value` if it is an array that kernels can read as it is."""
     expected = np.dtype(dtype)
-    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+    if type(value) is not np.ndarray and (not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray)):
         raise TypeError(f"{op}: expected {name} as a NumPy array of {expected}, got {type(value).__name__}")
     _check_dtype(op, name, value, expected)
-    if not value.flags.c_contiguous:
+    flags = value.flags
+    if not flags.c_contiguous:
         raise ValueError(
             f"{op}: expected {name} to be C-contiguous, got shape {value.shape} with strides {value.strides}; "
             "copy it with numpy.ascontiguousarray"
         )
-    if not value.flags.aligned:
+    if not flags.aligned:
         raise ValueError(f"{op}: expected {name} aligned to its {expected} elements, got a view in between; copy it")
     return value
 

@@ -67,7 +67,7 @@ class CompiledNetwork:
         self._most_bytes = {} if max_bytes is None else {"most_bytes": max_bytes}
         self.isa = _core.selected_isa()
         self.input_dims = {name: tuple(dims) for name, dims in inputs.items()}
-        self.input_dtypes = {name: graph.dtypes[name] for name in inputs}
+        self.input_dtypes = {name: np.dtype(graph.dtypes[name]) for name in inputs}
         sizes = graph.infer_all(self.input_dims)
         self.output_dims = {name: sizes[name] for name in outputs}
         self.choices: dict[str, Choice] = {}
@@ -93,7 +93,7 @@ class CompiledNetwork:
             self._append_each_image(program, graph, apart, constants, values)
         self._append(program, graph.nodes[apart:], constants, values)
         program.finish([values[name] for name in graph.outputs], **self._most_bytes)
-        self._dtypes = [program.dtype(values[name]) for name in graph.outputs]
+        self._dtypes = [np.dtype(program.dtype(values[name])) for name in graph.outputs]
         return program
 
     def _images_apart(self, graph: Graph, constants: Mapping[str, np.ndarray]) -> int:
@@ -157,7 +157,7 @@ class CompiledNetwork:
         """The call with its inputs and outputs, all of them checked."""
         named = by_name(self.name, self.input_dims, arrays)
         outs = [] if out is None else list(out) if isinstance(out, (tuple, list)) else [out]
-        call = call_of(self.name, named | {f"out[{i}]": array for i, array in enumerate(outs)})
+        call = call_of(self.name, named | {f"out[{i}]": array for i, array in enumerate(outs)} if outs else named)
         if isinstance(call, DeviceCall) and call.device != self.device:
             raise _core.DeviceError(
                 f"{self.name}: expected NumPy arrays, because the network was compiled for device {self.device!r}, "
