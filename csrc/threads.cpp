@@ -59,12 +59,14 @@ class Workers {
       shares_[w].next.store(tasks * w / threads, std::memory_order_relaxed);
       shares_[w].end = tasks * (w + 1) / threads;
     }
-    running_.store(threads - 1, std::memory_order_relaxed);
+    inside_.fetch_and(~closed, std::memory_order_release);
     epoch_.fetch_add(1, std::memory_order_release);
     epoch_.notify_all();
     work(0);
+    // No task is left to take: a worker that has not begun, because it sleeps or its core is busy, is not waited for.
+    inside_.fetch_or(closed, std::memory_order_relaxed);
     const auto start = std::chrono::steady_clock::now();
-    for (int spins = 0; running_.load(std::memory_order_acquire) != 0; ++spins) {
+    for (int spins = 0; inside_.load(std::memory_order_acquire) != closed; ++spins) {
       pause();
       // A worker that lost its core must be able to get this one.
       if (spins % 256 == 255 && std::chrono::steady_clock::now() - start > spin_time) std::this_thread::yield();
@@ -89,10 +91,10 @@ class Workers {
     [[maybe_unused]] const FlushDenormals flush;
     for (;;) {
       wait(seen);
-      ++seen;
+      seen = epoch_.load(std::memory_order_acquire);
       if (stop_.load(std::memory_order_relaxed)) return;
-      work(worker);
-      running_.fetch_sub(1, std::memory_order_release);
+      if ((inside_.fetch_add(1, std::memory_order_acquire) & closed) == 0) work(worker);
+      inside_.fetch_sub(1, std::memory_order_release);
     }
   }
 
@@ -131,7 +133,10 @@ class Workers {
   std::atomic<bool> stop_{false};
   // Written by every thread at different times: a cache line (and its prefetched neighbour) each.
   alignas(128) std::atomic<uint32_t> epoch_{0};
-  alignas(128) std::atomic<int> running_{0};
+  // Workers between their first look for a task and their last, and a bit for whether one may still begin. Who comes
+  // late adds and takes away one without touching a task, be it in the next run.
+  static constexpr uint32_t closed = 1u << 31;
+  alignas(128) std::atomic<uint32_t> inside_{closed};
 };
 
 struct Shared {

@@ -3,8 +3,8 @@
 // Workers spin for a bounded time between steps (a barrier costs about a microsecond then) and sleep on a futex after
 // that, so an idle process uses no CPU. Each thread begins with a share of neighbouring tasks, and so finds in its
 // caches what it wrote in the step before; one that is done takes from the others' shares, one task at a time: on a
-// virtual machine a core may lose its time slice, and a fixed split would wait for it. Which thread runs a task never
-// changes a result.
+// virtual machine a core may lose its time slice, and a fixed split would wait for it. A step ends with its last task,
+// whether or not every worker has come. Which thread runs a task never changes a result.
 //
 // One team serves the whole process. A second caller that arrives while it is busy runs its tasks on its own thread.
 // After fork() the child starts with a fresh team on first use.
