@@ -9,8 +9,9 @@
 // parted into even and odd columns: one shuffle a tap for `lanes` outputs, where a transposition takes four to each
 // vector of the input.
 // Limits: 1 to 3 columns that are neighbours, strides 1 and 2; every averaging window has a value (columns_of in
-// csrc/cpu/pool2d.cpp). Rows shorter than a vector are better transposed, 16 channels together.
-// Measured: docs/performance.md has it by operator, docs/kernels/memory_bound.md says why.
+// csrc/cpu/pool2d.cpp), rows of a vector at least: of shorter ones most lanes would be empty.
+// Not measured alone yet: docs/performance.md has single operators as bench.operators last recorded them, which may be
+// before this kernel: a record names its commit. docs/kernels/memory_bound.md says why it is as it is.
 
 #include "declarations.h"
 #include "pooling.h"
