@@ -80,6 +80,13 @@ if(TESELA_WERROR)
   list(APPEND flags -Werror=all-warnings -Xcompiler=-Werror)
   set(strict --strict)
 endif()
+if(DEFINED ENV{CMAKE_CUDA_COMPILER_LAUNCHER})  # ccache, where it is asked for as CMake's own CUDA support would be
+  set(CMAKE_CUDA_COMPILER_LAUNCHER "$ENV{CMAKE_CUDA_COMPILER_LAUNCHER}" CACHE STRING "What runs nvcc")
+endif()
+set(launcher)
+if(CMAKE_CUDA_COMPILER_LAUNCHER)
+  set(launcher --launcher "${CMAKE_CUDA_COMPILER_LAUNCHER}")
+endif()
 set(watch "${CMAKE_CURRENT_SOURCE_DIR}/cmake/nvcc.py")
 foreach(source ${cuda_sources})
   set(budgets "${CMAKE_CURRENT_SOURCE_DIR}/csrc/cuda/budgets/${source}.json")
@@ -87,13 +94,15 @@ foreach(source ${cuda_sources})
   set(object "${CMAKE_CURRENT_BINARY_DIR}/cuda_${source}.o")
   add_custom_command(
     OUTPUT "${object}" DEPENDS "${input}" "${watch}" "${budgets}" DEPFILE "${object}.d"
-    COMMAND "${Python_EXECUTABLE}" "${watch}" --budgets "${budgets}" ${strict} --
+    COMMAND "${Python_EXECUTABLE}" "${watch}" --budgets "${budgets}" ${strict} ${launcher} --
             "${TESELA_NVCC}" ${flags} -MD -MF "${object}.d" -c "${input}" -o "${object}"
     COMMENT "nvcc csrc/cuda/${source}.cu" VERBATIM)
   target_sources(_core PRIVATE "${object}")
   set_source_files_properties("${object}" PROPERTIES EXTERNAL_OBJECT TRUE GENERATED TRUE)
 endforeach()
 target_link_libraries(_core PRIVATE "${TESELA_CUDART}" Threads::Threads ${CMAKE_DL_LIBS} rt)
-target_compile_definitions(_core PRIVATE
-  TESELA_HAVE_CUDA=1 TESELA_NVCC="${TESELA_NVCC}" TESELA_NVCC_VERSION="${nvcc_version}"
-  TESELA_CUDA_ARCHITECTURES="${names}")
+foreach(source csrc/backend.cpp csrc/python/module.cpp)
+  tell(${source} TESELA_HAVE_CUDA=1)
+endforeach()
+tell(csrc/python/module.cpp
+  TESELA_NVCC="${TESELA_NVCC}" TESELA_NVCC_VERSION="${nvcc_version}" TESELA_CUDA_ARCHITECTURES="${names}")

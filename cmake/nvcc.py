@@ -1,6 +1,6 @@
 """Runs nvcc and holds every kernel to its budget of registers, shared memory and stack. Called by the build.
 
-    nvcc.py --budgets FILE.json [--strict] [--instructions] -- nvcc ...
+    nvcc.py --budgets FILE.json [--strict] [--launcher ccache] -- nvcc ...
 
 ptxas reports what each kernel takes on each architecture. FILE.json says what it may take, measured with one release
 of nvcc: with another one the numbers are not comparable, and only spills count. A spilled register is an error always,
@@ -35,9 +35,11 @@ def parse(report: str) -> dict[str, dict[str, dict[str, int]]]:
     """kernel -> architecture -> registers, shared, stack, spills, from what ptxas -v prints."""
     kernels: dict[str, dict[str, dict[str, int]]] = {}
     here: dict[str, int] = {}
+    mangled = list(dict.fromkeys(entry[1] for entry in _ENTRY.finditer(report)))
+    names = dict(zip(mangled, names_of(mangled), strict=True))
     for line in report.splitlines():
         if entry := _ENTRY.search(line):
-            here = kernels.setdefault(name_of(entry[1]), {}).setdefault(entry[2], {})
+            here = kernels.setdefault(names[entry[1]], {}).setdefault(entry[2], {})
         elif stack := _STACK.search(line):
             # The largest and the sum of what the functions between two entries take.
             here["stack"] = max(here.get("stack", 0), int(stack[1]))
@@ -48,12 +50,18 @@ def parse(report: str) -> dict[str, dict[str, dict[str, int]]]:
     return kernels
 
 
-def name_of(mangled: str) -> str:
-    """conv2d_direct_kernel<true>: what a reader knows it by. The mangled name has a hash of the file in it."""
-    if shutil.which("c++filt") is None:
+def names_of(mangled: list[str]) -> list[str]:
+    """conv2d_direct_kernel<true>: what a reader knows it by. A mangled name has a hash of the file in it."""
+    if shutil.which("c++filt") is None or not mangled:
         return mangled
-    text = subprocess.run(["c++filt", mangled], capture_output=True, text=True, check=True).stdout.strip()
-    text = text.replace("(anonymous namespace)::", "").removeprefix("void ")
+    lines = "\n".join(mangled)
+    text = subprocess.run(["c++filt"], input=lines, capture_output=True, text=True, check=True).stdout
+    return [shortened(line) for line in text.splitlines()]
+
+
+def shortened(signature: str) -> str:
+    """Without namespaces, result and parameters."""
+    text = signature.replace("(anonymous namespace)::", "").removeprefix("void ")
     text = re.sub(r"\b(\w+::)+", "", text)
     depth = 0
     for i, character in enumerate(text):  # up to the parameters; a cast in a template argument has parentheses too
@@ -129,7 +137,8 @@ def main() -> int:
     split = sys.argv.index("--")
     options, command = sys.argv[1:split], sys.argv[split + 1 :]
     path, strict = Path(options[options.index("--budgets") + 1]), "--strict" in options
-    result = subprocess.run([*command, "-Xptxas=-v"], capture_output=True, text=True)
+    launcher = [options[options.index("--launcher") + 1]] if "--launcher" in options else []
+    result = subprocess.run([*launcher, *command, "-Xptxas=-v"], capture_output=True, text=True)
     report = result.stdout + result.stderr
     noise = re.compile(r"^(ptxas )?info +:|^ +\d+ bytes stack frame|^\s*$|^ptxas info")
     print("".join(line for line in report.splitlines(keepends=True) if not noise.search(line)), end="", file=sys.stderr)

@@ -41,7 +41,7 @@ def test_the_report_of_ptxas_is_understood():
 @pytest.mark.skipif(nvcc.shutil.which("c++filt") is None, reason="c++filt is not here")
 def test_names_are_those_of_the_source():
     mangled = "_ZN6tesela4cuda41_GLOBAL__N__45da36dd_9_reduce_cu_1c40e56313reduce_kernelIlLi32EEEvNS1_10ReduceArgsE"
-    assert nvcc.name_of(mangled + "PKvPv") == "reduce_kernel<long, 32>"
+    assert nvcc.names_of([mangled + "PKvPv"]) == ["reduce_kernel<long, 32>"]
 
 
 def test_what_exceeds_its_budget_is_refused():
