@@ -325,6 +325,17 @@ def test_cases_reach_every_algorithm(accuracy, algorithms, isa, planned):
     assert min(reached[algorithm] for algorithm in algorithms) >= 2
 
 
+@pytest.mark.parametrize("channels, dilation, algorithm", [
+    (512, 2, "winograd F(4,3)"), (512, 4, "winograd F(2,3)"), (512, 12, "direct"), (64, 4, "winograd F(4,3)"),
+])  # fmt: skip
+def test_weights_that_arrive_for_every_sub_grid_are_counted(channels, dilation, algorithm, planned):
+    arrays = {
+        "x": np.zeros((1, channels, 28, 28), np.float32),
+        "weight": np.zeros((channels, channels, 3, 3), np.float32),
+    }
+    assert algorithm in planned("conv2d", arrays, {"padding": dilation, "dilation": dilation}, "default").algorithms
+
+
 # A choice between all kinds; what only one algorithm can compute is tested above.
 CHOICES = [
     c

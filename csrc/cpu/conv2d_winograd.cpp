@@ -68,11 +68,13 @@ void set_filter_matrix(const MinimalFilter& f, WinogradWeightsArgs& args) {
 }
 
 // What an algorithm costs, in products at the rate of the register tile: its products and transforms, or the arrival of
-// its weights from memory, whichever takes longer. The two rates are estimates for a recent x86 core, good enough to
-// rank algorithms that differ by a factor. The number of threads has no say here: the algorithm, and with it every bit
-// of the result, must not depend on it.
+// its weights from memory, whichever takes longer. The rates are estimates for a recent x86 core, good enough to rank
+// algorithms that differ by a factor. The number of threads has no say here: the algorithm, and with it every bit of
+// the result, must not depend on it.
+constexpr double products_per_weight = 9, products_per_weight_in_l2 = 2, products_per_transformed = 4;
+constexpr double l2_bytes = 1 << 20;
+
 double cost(double products, double weights, double transformed) {
-  constexpr double products_per_weight = 9, products_per_transformed = 4;
   return std::max(products + products_per_transformed * transformed, products_per_weight * weights);
 }
 
@@ -81,11 +83,13 @@ double channel_pairs(const Conv2dShape& s) {
   return static_cast<double>(s.IC / s.G) * (s.G > 1 ? s.OC : round_up(s.OC, channel_block));
 }
 
-// Of one phase of a transposed convolution, or of all sub-grids, which share their weights: `grids` of them.
+// Of one phase of a transposed convolution, or of all sub-grids of a dilated one: `grids` of them, one after the other,
+// so that their weights arrive as often. With 512 channels and dilation 12 that takes ten times as long as direct sums.
 double winograd_cost(const Conv2dShape& s, double grids, double rows_h, double rows_w, const MinimalFilter& f) {
   const double tiles = grids * s.N * std::ceil(rows_h / f.m) * std::ceil(rows_w / f.m), points = f.n() * f.n();
-  const double pairs = channel_pairs(s);
-  return cost(tiles * points * pairs, f.matrices() * f.matrices() * pairs, tiles * points * (s.IC + s.OC));
+  const double pairs = channel_pairs(s), weights = f.matrices() * f.matrices() * pairs;
+  const double again = weights * sizeof(float) <= l2_bytes ? products_per_weight_in_l2 : products_per_weight;
+  return cost(tiles * points * pairs, weights, tiles * points * (s.IC + s.OC)) + (grids - 1) * again * weights;
 }
 
 // The kernels that meet in a panel of a run: those of 16 output channels and the run's input channels.
