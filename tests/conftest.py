@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ FENCE = 37  # elements on each side: odd, so that nothing stands on a boundary t
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="where functional operators and networks run: cpu, cuda, emulator")
+    parser.addoption("--seconds", type=float, help="skip what has not begun by then; the order mixes all files")
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     expected = os.environ.get("TESELA_EXPECT_ISA")
     if expected and expected not in tesela.show_runtime()["supported_isas"]:
         pytest.exit(f"TESELA_EXPECT_ISA={expected}, but {tesela.__file__} has {tesela.show_runtime()}", returncode=3)
+    # Workers of pytest-xdist are given the options of the whole run, and its end.
+    if config.getoption("--seconds") is not None and not hasattr(config, "workerinput"):
+        os.environ["TESELA_TESTS_END"] = str(time.time() + config.getoption("--seconds"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -46,6 +52,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="a network of 224x224 images takes the emulator hours"))
         if device != "cpu" and re.search("top_k|nonmaxsuppression|roialign", item.name):
             item.add_marker(pytest.mark.skip(reason="what detectors end in runs on the CPU only"))
+    if config.getoption("--seconds") is not None:
+        items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> int:
+    """A place in an order that is the same in every run and in which whatever is left out is a bit of everything.
+
+    What shares a fixture stays together, and so does one case on all instruction sets.
+    """
+    together = item.nodeid
+    if parameters := getattr(item, "callspec", None):
+        shared = {
+            name: parameters.indices[name]
+            for name, definitions in item._fixtureinfo.name2fixturedefs.items()
+            if definitions[-1].scope != "function" and name in parameters.indices
+        }
+        together = f"{item.path.name}{shared}" if shared else together.replace(str(parameters.params.get("isa")), "")
+    return zlib.crc32(together.encode())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--seconds") is not None and reporter and not reporter.stats.get("passed"):
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED  # all were skipped, which proves nothing
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if time.time() > float(os.environ.get("TESELA_TESTS_END", "inf")):
+        pytest.skip("the time of --seconds is over")
 
 
 @pytest.hookimpl(trylast=True)

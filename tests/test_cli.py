@@ -157,7 +157,7 @@ def test_without_the_extra_onnx(call, monkeypatch):
 
 def test_as_a_process():
     command = [sys.executable, "-W", "error", "-m", "tesela.cli", "summary", "nothing"]
-    result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "80"}, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "80"}, timeout=600)
     assert result.returncode == 1 and result.stderr.startswith("tesela: unknown network")
 
 

@@ -1,6 +1,7 @@
 """What the compiler made of the register tile: sums stay in registers from the first product to the last one's end."""
 
 import functools
+import os
 import platform
 import re
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 KERNELS = Path(__file__).parent.parent / "csrc/cpu/kernels"
-COMPILER = shutil.which("g++")
+COMPILER = shutil.which(os.environ.get("CXX", "g++"))
 FLAGS = {
     "avx2": ["-mavx2", "-mfma", "-mf16c"],
     "avx512": ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"],
@@ -30,7 +31,7 @@ LOOPS = {
 
 pytestmark = pytest.mark.skipif(
     COMPILER is None or platform.machine() != "x86_64" or not KERNELS.exists(),
-    reason="needs g++ and sources, on x86-64",
+    reason="needs a compiler and sources, on x86-64",
 )
 
 
@@ -66,6 +67,7 @@ def assembly(source: str, target: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source, target", LOOPS)
 def test_the_register_tile_stays_in_registers(source, target):
     loops = [(name, body) for name, body in hot_loops(assembly(source, target)) if "run_tile" in name or source in name]
@@ -74,6 +76,7 @@ def test_the_register_tile_stays_in_registers(source, target):
     assert not found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target, block_vectors", [("avx2", 2), ("avx512", 1)])
 def test_sums_do_not_begin_and_end_in_memory(target, block_vectors):
     """An array of sums that any loop indexes would be one in memory, and each loop over products load and store it.

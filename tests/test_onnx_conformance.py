@@ -14,7 +14,8 @@ import pytest
 
 pytest.importorskip("onnx")
 pytest.importorskip("PIL", reason="the suite draws its images with Pillow")
-os.environ.setdefault("ONNX_HOME", tempfile.mkdtemp(prefix="tesela-onnx-"))
+_home = tempfile.TemporaryDirectory(prefix="tesela-onnx-")  # where the suite unpacks its models, until the process ends
+os.environ.setdefault("ONNX_HOME", _home.name)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of the suite's own making, when it computes what it expects

@@ -390,9 +390,22 @@ DEEPER = {"resnet34", "resnet56", "resnet101", "resnet152", "resnext101_32x8d", 
           "vgg19", "vgg_face", "squeezenet1_0", "fcn32s"}  # fmt: skip
 PLACES = {"segnet"}  # where two values of a window are closer than rounding, the place of a maximum is open
 SMALL = {"lenet5", "denoiser", "autoencoder", "unpooling_autoencoder", "dcgan_generator", "dcgan_discriminator"}
+LARGE = {
+    "vgg11",
+    "fcn8s",
+    "fcn_resnet50",
+    "segnet",
+    "resnet50",
+    "resnext50_32x4d",
+    "se_resnet50",
+    "vggish",
+    "unet_valid",
+}
 
 
-@pytest.mark.parametrize("name", ts.models.NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in DEEPER | LARGE)) for n in ts.models.NETWORKS]
+)
 def test_networks(name):
     """What is read back gives the same bits; onnxruntime agrees within two orders of summation in float32."""
     net = randomised(ts.models.NETWORKS[name](**OPTIONS.get(name, {})))
