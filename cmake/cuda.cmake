@@ -102,7 +102,7 @@ foreach(source ${cuda_sources})
 endforeach()
 target_link_libraries(_core PRIVATE "${TESELA_CUDART}" Threads::Threads ${CMAKE_DL_LIBS} rt)
 foreach(source csrc/backend.cpp csrc/python/module.cpp)
-  tell(${source} TESELA_HAVE_CUDA=1)
+  source_compile_definitions(${source} TESELA_HAVE_CUDA=1)
 endforeach()
-tell(csrc/python/module.cpp
+source_compile_definitions(csrc/python/module.cpp
   TESELA_NVCC="${TESELA_NVCC}" TESELA_NVCC_VERSION="${nvcc_version}" TESELA_CUDA_ARCHITECTURES="${names}")

@@ -68,7 +68,7 @@ def _place(item: pytest.Item) -> int:
             for name, definitions in item._fixtureinfo.name2fixturedefs.items()
             if definitions[-1].scope != "function" and name in parameters.indices
         }
-        together = f"{item.path.name}{shared}" if shared else together.replace(str(parameters.params.get("isa")), "")
+        together = f"{item.path.name}{shared}" if shared else together.replace(parameters.params.get("isa", ""), "")
     return zlib.crc32(together.encode())
 
 
