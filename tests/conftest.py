@@ -24,7 +24,7 @@ FENCE = 37  # elements on each side: odd, so that nothing stands on a boundary t
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="where functional operators and networks run: cpu, cuda, emulator")
-    parser.addoption("--seconds", type=float, help="skip what has not begun by then; the order mixes all files")
+    parser.addoption("--seconds", type=float, help="begin no test after that; the order mixes all files")
 
 
 @pytest.fixture(autouse=True)
@@ -72,15 +72,29 @@ def _place(item: pytest.Item) -> int:
     return zlib.crc32(together.encode())
 
 
+TIME_IS_OVER = "the time of --seconds is over: the rest has not begun"
+_interruptions: list[str] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
+    if time.time() <= float(os.environ.get("TESELA_TESTS_END", "inf")):
+        return None
+    item.session.shouldstop = TIME_IS_OVER
+    return True
+
+
+def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+    _interruptions.append(str(excinfo.value))
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    # A run that its time has ended is as good as the tests that ran; one in which none has passed proves nothing.
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if session.config.getoption("--seconds") is not None and reporter and not reporter.stats.get("passed"):
-        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED  # all were skipped, which proves nothing
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    if time.time() > float(os.environ.get("TESELA_TESTS_END", "inf")):
-        pytest.skip("the time of --seconds is over")
+    if reporter and TIME_IS_OVER in _interruptions:
+        session.exitstatus = pytest.ExitCode.OK if reporter.stats.get("passed") else pytest.ExitCode.NO_TESTS_COLLECTED
+        if reporter.stats.get("failed") or reporter.stats.get("error"):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(trylast=True)
