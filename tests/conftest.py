@@ -46,7 +46,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     device = config.getoption("--device")
+    emulator = "emulator" in _core.devices()
     for item in items:
+        # Tests with the fixture `device` run where --device says.
+        if item.get_closest_marker("emulator") and not emulator and "device" not in item.fixturenames:
+            item.add_marker(pytest.mark.skip(reason="not built with TESELA_CUDA_EMULATOR=ON"))
         # The light models of the ONNX suite are AlexNet, VGG-19 and their like.
         if device == "emulator" and "RealModel" in item.nodeid:
             item.add_marker(pytest.mark.skip(reason="a network of 224x224 images takes the emulator hours"))

@@ -5,7 +5,7 @@ import pytest
 from tesela import _core, reference
 from test_hopper import CASES, PRECISIONS, integers, planned, rounded_to
 
-pytestmark = pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+pytestmark = pytest.mark.emulator
 
 TILES = ["128x128x1", "128x64x1", "64x64x3"]
 

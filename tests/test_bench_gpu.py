@@ -118,11 +118,8 @@ def test_a_row_has_times_and_errors():
     assert row["ratio"] == pytest.approx(best / row["microseconds"]["tesela"], rel=1e-2)
 
 
+@pytest.mark.emulator
 def test_every_precision_has_a_row_of_its_own():
-    from tesela import _core
-
-    if "emulator" not in _core.devices():
-        pytest.skip("not built with TESELA_CUDA_EMULATOR=ON")
     rows = list(cudnn.compare("lenet5:c3", small("lenet5:c3"), 1, "emulator"))
     assert [row["precision"] for row in rows] == list(contestants.PRECISIONS)
     for row in rows:

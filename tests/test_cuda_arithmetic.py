@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tesela import _core, selftest
 
-pytestmark = pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+pytestmark = pytest.mark.emulator
 
 BITS = np.arange(2**16, dtype=np.uint16)
 

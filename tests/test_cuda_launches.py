@@ -5,7 +5,7 @@ import pytest
 import tesela as ts
 from tesela import _core
 
-pytestmark = pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+pytestmark = pytest.mark.emulator
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tesela import _core
 
-pytestmark = pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+pytestmark = pytest.mark.emulator
 
 ROW = 128  # bytes of a tile's row
 LANES = range(32)

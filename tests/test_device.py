@@ -11,6 +11,8 @@ from tesela import _core, reference, selftest
 from tesela.runtime import default_device
 from tesela.selftest import Check, conv
 
+pytestmark = pytest.mark.emulator
+
 # ------------------------------------------------------------------------------------------------------------- cases
 # name: (operator, shapes of its arrays, keyword arguments). Sizes are chosen around tiles of 64 x 64 x 16 and warps.
 

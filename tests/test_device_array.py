@@ -16,7 +16,7 @@ import tesela as ts
 from tesela import _core, calls, in_flight, reference, selftest
 from tesela.device_array import DeviceArray
 
-pytestmark = pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+pytestmark = pytest.mark.emulator
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tesela import _core
 
-pytestmark = pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+pytestmark = pytest.mark.emulator
 
 
 def test_a_correct_kernel_passes(schedule):

@@ -31,7 +31,7 @@ def test_the_cpu_passes():
     assert "WRONG" not in result.output and "FAILED" not in result.output
 
 
-@pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+@pytest.mark.emulator
 def test_every_kernel_family_of_cuda_is_reached(monkeypatch):
     results = list(selftest.run("emulator"))
     of_products = ("conv2d", "conv_transpose2d", "linear", "gemm")

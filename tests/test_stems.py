@@ -5,7 +5,7 @@ import pytest
 from tesela import _core, reference
 from test_hopper import PRECISIONS, integers, rounded_to
 
-pytestmark = pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+pytestmark = pytest.mark.emulator
 
 STEMS = {  # x, weight, keyword arguments of conv2d; the networks' own filters, on small images of odd sizes
     "alexnet": ((2, 3, 31, 35), (16, 3, 11, 11), {"stride": 4, "padding": 2}),

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import tesela
-from tesela import _core, onnx, tuning
+from tesela import onnx, tuning
 from tesela.compile import CompiledNetwork
 
 
@@ -194,7 +194,7 @@ def test_cache(variable, expected, tmp_path, monkeypatch):
     assert tuning.cache() == tmp_path / "there" / expected
 
 
-@pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+@pytest.mark.emulator
 def test_two_convolutions_that_a_gpu_computes_apart_are_tuned_by_the_first(clock):
     g = tesela.Graph("inverted")
     g.output(g.conv2d("y", g.conv2d("wide", g.input("x", (16, 6, 6)), 32, 1), 32, 3, groups=32))
@@ -206,7 +206,7 @@ def test_two_convolutions_that_a_gpu_computes_apart_are_tuned_by_the_first(clock
         assert any(step.algorithm.startswith(algorithm.split(" ")[0]) for step in run.steps())
 
 
-@pytest.mark.skipif("emulator" not in _core.devices(), reason="not built with TESELA_CUDA_EMULATOR=ON")
+@pytest.mark.emulator
 def test_a_gpu_lists_rungs_and_tiles(clock):
     g = tesela.Graph("small")
     g.output(g.conv2d("y", g.input("x", (16, 6, 6)), 16, 3))
