@@ -24,7 +24,7 @@ FENCE = 37  # elements on each side: odd, so that nothing stands on a boundary t
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="where functional operators and networks run: cpu, cuda, emulator")
-    parser.addoption("--seconds", type=float, help="begin no test after that; the order mixes all files")
+    parser.addoption("--seconds", type=float, help="in which tests may begin, once collected in mixed order")
 
 
 @pytest.fixture(autouse=True)
@@ -39,9 +39,6 @@ def pytest_configure(config: pytest.Config) -> None:
     expected = os.environ.get("TESELA_EXPECT_ISA")
     if expected and expected not in tesela.show_runtime()["supported_isas"]:
         pytest.exit(f"TESELA_EXPECT_ISA={expected}, but {tesela.__file__} has {tesela.show_runtime()}", returncode=3)
-    # Workers of pytest-xdist are given the options of the whole run, and its end.
-    if config.getoption("--seconds") is not None and not hasattr(config, "workerinput"):
-        os.environ["TESELA_TESTS_END"] = str(time.time() + config.getoption("--seconds"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -77,12 +74,18 @@ def _place(item: pytest.Item) -> int:
 
 
 TIME_IS_OVER = "the time of --seconds is over: the rest has not begun"
+_end = pytest.StashKey[float]()
 _interruptions: list[str] = []
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if (seconds := session.config.getoption("--seconds")) is not None:
+        session.stash[_end] = time.monotonic() + seconds
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    if time.time() <= float(os.environ.get("TESELA_TESTS_END", "inf")):
+    if time.monotonic() <= item.session.stash.get(_end, float("inf")):
         return None
     item.session.shouldstop = TIME_IS_OVER
     return True
