@@ -19,12 +19,13 @@ from tesela import _core
 from tesela.operators import TABLE
 from tesela.runtime import default_device
 
+_end = pytest.StashKey[float]()  # of the time of --seconds
 FENCE = 37  # elements on each side: odd, so that nothing stands on a boundary that a kernel may hope for
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="where functional operators and networks run: cpu, cuda, emulator")
-    parser.addoption("--seconds", type=float, help="in which tests may begin, once collected in mixed order")
+    parser.addoption("--seconds", type=float, help="in which tests may begin, in an order that mixes all files")
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     expected = os.environ.get("TESELA_EXPECT_ISA")
     if expected and expected not in tesela.show_runtime()["supported_isas"]:
         pytest.exit(f"TESELA_EXPECT_ISA={expected}, but {tesela.__file__} has {tesela.show_runtime()}", returncode=3)
+    if (seconds := config.getoption("--seconds")) is not None:
+        config.stash[_end] = time.monotonic() + seconds
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -74,18 +77,17 @@ def _place(item: pytest.Item) -> int:
 
 
 TIME_IS_OVER = "the time of --seconds is over: the rest has not begun"
-_end = pytest.StashKey[float]()
 _interruptions: list[str] = []
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    if (seconds := session.config.getoption("--seconds")) is not None:
-        session.stash[_end] = time.monotonic() + seconds
+    if _end in session.config.stash:  # two minutes of tests even where it takes all the time to collect them
+        session.config.stash[_end] = max(session.config.stash[_end], time.monotonic() + 120)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
-    if time.monotonic() <= item.session.stash.get(_end, float("inf")):
+    if time.monotonic() <= item.config.stash.get(_end, float("inf")):
         return None
     item.session.shouldstop = TIME_IS_OVER
     return True
