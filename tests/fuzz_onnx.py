@@ -1,8 +1,9 @@
 """Mutated ONNX models, for as long as you like: python -m tests.fuzz_onnx --seconds 600 --crashes DIR
 
 Mutants are tried in a child process, each written to DIR before it is tried. One that kills the child, keeps it for
-longer than PATIENCE, wants more memory than SPARE, or is refused in words that do not help, is kept there under a name
-that says so. --replay FILE tries files again, here, where a debugger can see them.
+longer than PATIENCE (five times as long as the child took to load, where that is more), wants more memory than SPARE,
+or is refused in words that do not help, is kept there under a name that says so. --replay FILE tries files again, here,
+where a debugger can see them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 
 PATIENCE = 20.0  # seconds for one mutant
 TICK = 1.0  # seconds of one wait: who was stopped meanwhile has lost no more than that
-START = 60.0  # seconds for a child to load what it needs
+START = 600.0  # seconds for a child to load what it needs
 SPARE = 2**30  # bytes of addresses beyond those of a child that has loaded its modules
 MOST_ALIKE = 3  # files kept of one kind
 
@@ -90,16 +91,19 @@ def fuzz(command: list[str], folder: Path, seconds: float, patience: float = PAT
     seed, end = int(time.time()), time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
         seed += 1
+        begin = time.monotonic()
         process = subprocess.Popen([*command, str(seed), f"{left}"], stdout=subprocess.PIPE, bufsize=0)
         ready = stuck = False
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ)
-            while came(selector, patience if ready else START):
+            wait = START
+            while came(selector, wait):
                 line = process.stdout.readline()
                 if not line:
                     break
                 if not ready:
                     ready = True
+                    wait = max(patience, 5 * (time.monotonic() - begin))
                     continue
                 line = json.loads(line)
                 outcomes[line["outcome"]] += 1
@@ -108,13 +112,14 @@ def fuzz(command: list[str], folder: Path, seconds: float, patience: float = PAT
             else:
                 stuck = True
                 process.kill()
-                process.wait()
-                outcomes["hang"] += 1
-                findings.keep("hang", f"longer than {patience} s")
         status = process.wait()
         process.stdout.close()
         if not ready:
-            raise RuntimeError(f"a child ended before its first mutant, exit status {status}")
+            why = f"took longer than {START} s to load" if stuck else f"ended as it loaded, exit status {status}"
+            raise RuntimeError(f"a child {why}")
+        if stuck:
+            outcomes["hang"] += 1
+            findings.keep("hang", f"longer than {wait:.0f} s")
         if status != 0 and not stuck:
             outcomes["crash"] += 1
             findings.keep("crash", signal.Signals(-status).name if status < 0 else f"exit status {status}")
