@@ -1,7 +1,7 @@
 """Mutated ONNX models, for as long as you like: python -m tests.fuzz_onnx --seconds 600 --crashes DIR
 
 Mutants are tried in a child process, each written to DIR before it is tried. One that kills the child, keeps it for
-longer than PATIENCE (five times as long as the child took to load, where that is more), wants more memory than SPARE,
+longer than PATIENCE (ten times as long as the child took to load, where that is more), wants more memory than SPARE,
 or is refused in words that do not help, is kept there under a name that says so. --replay FILE tries files again, here,
 where a debugger can see them.
 """
@@ -36,6 +36,7 @@ def child(rng: random.Random, folder: Path, seconds: float, mutant: Callable, at
     """Tries mutants; a line of JSON on standard output when it is ready, and one for each."""
     import resource  # as /proc, not on every system
 
+    mutant(rng)  # the first loads what the others are made from
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + SPARE
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -103,7 +104,7 @@ def fuzz(command: list[str], folder: Path, seconds: float, patience: float = PAT
                     break
                 if not ready:
                     ready = True
-                    wait = max(patience, 5 * (time.monotonic() - begin))
+                    wait = max(patience, 10 * (time.monotonic() - begin))
                     continue
                 line = json.loads(line)
                 outcomes[line["outcome"]] += 1

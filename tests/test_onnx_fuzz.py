@@ -59,7 +59,7 @@ fuzz_onnx.child(random.Random(seed), Path({str(tmp_path)!r}), float(sys.argv[2])
     subprocess.run([sys.executable, "-c", "import json, random"], check=True)
     start = time.monotonic() - begin  # on this machine, now
     command = [sys.executable, "-c", script]
-    outcomes, findings = fuzz_onnx.fuzz(command, tmp_path, seconds=max(4, 50 * start), patience=0.2)
+    outcomes, findings = fuzz_onnx.fuzz(command, tmp_path, seconds=max(4, 100 * start), patience=0.2)
     assert outcomes.keys() == {"crash", "hang", "memory", "KeyError", "ran"}
     assert len(findings.kinds) == 4
     for kind, byte in (("crash", b"0"), ("hang", b"1"), ("memory", b"2"), ("keyerror", b"3")):
