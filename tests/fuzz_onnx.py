@@ -1,7 +1,7 @@
 """Mutated ONNX models, for as long as you like: python -m tests.fuzz_onnx --seconds 600 --crashes DIR
 
 Mutants are tried in a child process, each written to DIR before it is tried. One that kills the child, keeps it for
-longer than PATIENCE (ten times as long as the child took to load, where that is more), wants more memory than SPARE,
+longer than PATIENCE (LOADS times as long as the child took to load, where that is more), wants more memory than SPARE,
 or is refused in words that do not help, is kept there under a name that says so. --replay FILE tries files again, here,
 where a debugger can see them.
 """
@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 PATIENCE = 20.0  # seconds for one mutant
+LOADS = 10.0  # times what its child took to load, on a machine where that is longer
 TICK = 1.0  # seconds of one wait: who was stopped meanwhile has lost no more than that
 START = 600.0  # seconds for a child to load what it needs
 SPARE = 2**30  # bytes of addresses beyond those of a child that has loaded its modules
@@ -104,7 +105,7 @@ def fuzz(command: list[str], folder: Path, seconds: float, patience: float = PAT
                     break
                 if not ready:
                     ready = True
-                    wait = max(patience, 10 * (time.monotonic() - begin))
+                    wait = max(patience, LOADS * (time.monotonic() - begin))
                     continue
                 line = json.loads(line)
                 outcomes[line["outcome"]] += 1
