@@ -100,10 +100,13 @@ def pytest_keyboard_interrupt(excinfo: pytest.ExceptionInfo[BaseException]) -> N
 def pytest_sessionfinish(session: pytest.Session) -> None:
     # A run that its time has ended is as good as the tests that ran; one in which none has passed proves nothing.
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter and TIME_IS_OVER in _interruptions:
-        session.exitstatus = pytest.ExitCode.OK if reporter.stats.get("passed") else pytest.ExitCode.NO_TESTS_COLLECTED
-        if reporter.stats.get("failed") or reporter.stats.get("error"):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if not reporter or session.config.getoption("--seconds") is None:
+        return
+    if TIME_IS_OVER in _interruptions:
+        failed = reporter.stats.get("failed") or reporter.stats.get("error")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED if failed else pytest.ExitCode.OK
+    if session.exitstatus == pytest.ExitCode.OK and not reporter.stats.get("passed"):
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 @pytest.hookimpl(trylast=True)

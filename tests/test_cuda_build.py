@@ -52,6 +52,7 @@ def test_unknown_devices_are_refused():
         _core.Program("tpu")
 
 
+@pytest.mark.emulator
 def test_auto_never_takes_the_emulator():
     g = ts.Graph("identity")
     g.output(g.relu("relu", g.input("x", (1, 2, 2))))
