@@ -3,9 +3,9 @@
     nvcc.py --budgets FILE.json [--strict] [--launcher ccache] -- nvcc ...
 
 ptxas reports what each kernel takes on each architecture. FILE.json says what it may take, measured with one release
-of nvcc: with another one the numbers are not comparable, and only spills count. A spilled register is an error always,
-with --strict also whatever exceeds its budget, has none, or is gone, and any word of ptxas about wgmma.
-TESELA_UPDATE_BUDGETS=1 writes the file anew.
+of nvcc: with another one the numbers are not comparable, and only spills count. A spilled register is an error always;
+any word of ptxas about wgmma is shown, and with --strict an error, as is whatever exceeds its budget, has none, or is
+gone. TESELA_UPDATE_BUDGETS=1 writes the file anew.
 
 "instructions" in FILE.json names what has to occur in the PTX of an architecture: a kernel that was meant for tensor
 cores must not fall back to something else in silence.
@@ -152,12 +152,12 @@ def main() -> int:
         path.write_text(written(found, budgets, release))
         budgets = json.loads(path.read_text())
     spilled, exceeded = complaints(found, budgets, release)
-    exceeded += _WGMMA.findall(report)
+    serialised = _WGMMA.findall(report)
     if strict:
         exceeded += missing_instructions(command, budgets.get("instructions", {}))
-    for sentence in [*spilled, *(exceeded if strict else [])]:
+    for sentence in [*spilled, *serialised, *(exceeded if strict else [])]:
         print(f"{path.stem}: {sentence}", file=sys.stderr)
-    return int(bool(spilled or (strict and exceeded)))
+    return int(bool(spilled or (strict and (serialised or exceeded))))
 
 
 if __name__ == "__main__":

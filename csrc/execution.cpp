@@ -278,13 +278,20 @@ void Program::repeat(const Arrays& arrays, int threads, int repeats, std::vector
   bind(context, on_device);
 
   struct OnStream {
+    const Backend& backend;
     DeviceRun* run;
     void* stream;
-    OnStream(DeviceRun* device, StreamHandle at) : run(device), stream(device ? device->begin(at) : nullptr) {}
+    bool waits;  // for copies from and to arrays of the host, which are not ours after an error either
+    OnStream(const Context& of, StreamHandle at, bool host)
+        : backend(of.backend), run(of.device.get()), stream(run ? run->begin(at) : nullptr), waits(run && host) {}
     ~OnStream() {
+      try {
+        if (waits) backend.wait(stream);
+      } catch (...) {  // the error under way says enough
+      }
       if (run) run->end();
     }
-  } on{context.device.get(), handle};
+  } on{context, handle, !on_device};
   const auto copied = [&](TensorId id, const void* array) { return context.operands[id].data != array; };
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!copied(inputs_[i], inputs[i])) continue;
@@ -324,7 +331,7 @@ void Program::repeat(const Arrays& arrays, int threads, int repeats, std::vector
     const auto copy = on_device ? &Backend::transfer : &Backend::download;
     (backend_.*copy)(outputs[i], context.operands[outputs_[i]].data, spec(outputs_[i]).bytes(), on.stream);
   }
-  if (!on_device) backend_.wait(on.stream);
+  if (std::exchange(on.waits, false)) backend_.wait(on.stream);
   throw_noted(context, on.stream);
 }
 

@@ -49,6 +49,13 @@ def test_the_plan_fits_in_ten_minutes(tmp_path):
     assert all(Path(path).exists() for path in main.TESTS)
 
 
+def test_what_is_missing_for_the_build_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(main.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(main.shutil, "which", lambda name: "/usr/bin/ninja" if name == "ninja" else None)
+    build = main.plan(tmp_path, card.parse(H100))[0]
+    assert build.obstacle == "pip install scikit_build_core pybind11 pytest hypothesis cmake"
+
+
 def python(name, script, seconds=30.0, **more):
     return stages.Stage(name, seconds, [sys.executable, "-c", script], **more)
 
@@ -134,6 +141,18 @@ def test_without_pytorch_tesela_is_alone(monkeypatch):
     (row,) = cudnn.compare("lenet5:c3", small("lenet5:c3"), 1, "cpu", IEEE)
     assert set(row["microseconds"]) == {"tesela"} and row["ratio"] is None and row["error"]["tesela"] < 1e-5
     assert row["skipped"]["torch"] == row["skipped"]["torch_tuned"] == "PyTorch is not installed"
+
+
+def test_whoever_fails_is_named(monkeypatch):
+    class NotSupported(Exception):  # as cuDNN's frontend has
+        pass
+
+    def fails(*arguments):
+        raise NotSupported("no engine for this graph\nmore")
+
+    monkeypatch.setattr(contestants, "cudnn_contestant", fails)
+    (row,) = cudnn.compare("lenet5:c3", small("lenet5:c3"), 1, "cpu", IEEE)
+    assert row["skipped"]["cudnn_frontend"] == "no engine for this graph" and "tesela" in row["microseconds"]
 
 
 def test_a_wrong_output_is_not_timed(monkeypatch):

@@ -3,6 +3,7 @@ stands for a GPU's, and whose streams do no work before somebody waits."""
 
 import contextlib
 import gc
+import re
 import sys
 import threading
 import types
@@ -55,6 +56,8 @@ class Tensor:
     def __dlpack__(self, *, stream=None, **keywords):
         if keywords and not self.versioned:
             raise TypeError("unexpected keyword")
+        if type(stream) is not int:  # as PyTorch has it
+            raise TypeError("stream must be int")
         self.streams.append(stream)
         return self.array.__dlpack__(stream=stream, **keywords)
 
@@ -366,6 +369,34 @@ def test_results_keep_the_array_that_named_their_stream(rng):
     assert end() is None
 
 
+def test_results_keep_the_current_stream_of_cupy(rng, monkeypatch):
+    """CuPy's arrays name the stream that is current when they are asked, and do not own it."""
+    current, x = [Ending()], integers(rng, (2, 3))
+    cuda = types.SimpleNamespace(get_current_stream=lambda: current[0])
+    monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(ndarray=Interface, cuda=cuda))
+    y = ts.relu(Interface(x, stream=current[0].ptr))
+    finish(current[0].ptr)
+    end = weakref.ref(current.pop())
+    assert end() is not None
+    np.testing.assert_array_equal(y.numpy(), np.maximum(x, 0))
+    del y
+    gc.collect()
+    assert end() is None
+
+
+@pytest.mark.parametrize("stream", [None, 1, 2])
+def test_results_do_not_keep_their_inputs(stream, rng):
+    """The default streams need nobody to keep them."""
+    given = Interface(integers(rng, (2, 3)), stream=stream)
+    end = weakref.ref(given)
+    y = ts.relu(given)
+    y.numpy()
+    in_flight.let_go()
+    del given
+    gc.collect()
+    assert end() is None
+
+
 def test_a_copy_on_the_host_needs_no_stream(rng):
     x = integers(rng, (2, 3))
     s = _core.emulated_stream(blocking=False)
@@ -387,8 +418,15 @@ def test_streams_of_other_libraries():
         def __cuda_stream__(self):
             return 0, 96
 
-    streams = [Named(ptr=96), Named(cuda_stream=96), Named(handle=Named(value=96)), Protocol(), 96]
-    assert [_address(stream) for stream in streams] == [96] * 5
+    class Binding:
+        def getPtr(self):  # NVIDIA's name
+            return 0
+
+        def __int__(self):
+            return 96
+
+    streams = [Named(ptr=96), Named(cuda_stream=96), Named(handle=Named(value=96)), Named(handle=Binding()), Protocol()]
+    assert [_address(stream) for stream in [*streams, 96]] == [96] * 6
     assert _address(0) == 1 and _address(Named(handle=Named(value=None))) == 1
     for wrong in ("stream", -5, True):
         with pytest.raises(TypeError, match="expected an address or a stream"), ts.stream(wrong):
@@ -492,7 +530,51 @@ def test_memory_that_is_not_there(rng, monkeypatch):
     assert run(x).shape == (64, 4, 4, 6)
 
 
+def test_memory_that_was_given_back_is_had_again(rng, monkeypatch):
+    """Also where the host has not waited since: it is given back in the order of streams."""
+    x = integers(rng, 200)
+    with pytest.raises(ts.DeviceError, match="out of memory") as refused:
+        _core.DeviceMemory("emulator", 1 << 50, 1)  # whose error tells how much is in use
+    free, total = map(int, re.search(r"(\d+) of (\d+) bytes are free", str(refused.value)).groups())
+    monkeypatch.setenv("TESELA_EMULATOR_MEMORY", str(total - free + x.nbytes))
+    for _ in range(3):
+        np.testing.assert_array_equal(ts.to_device(x, "emulator").numpy(), x)
+        _core.DeviceMemory("emulator", x.nbytes, 1)
+
+
+def test_memory_waits_for_all_streams_that_use_it(rng):
+    """Of two threads either may be the last to say that it has used an array."""
+    x = integers(rng, (2, 3))
+    y = ts.to_device(x, "emulator")
+    s, t = (_core.emulated_stream(blocking=False) for _ in range(2))
+    y._before(s)
+    y._before(t)
+    borrowed = types.SimpleNamespace(__cuda_array_interface__=y.__cuda_array_interface__ | {"stream": s})
+    z = ts.relu(borrowed)
+    y._used(s)
+    y._used(t)
+    del y
+    finish(1)  # the legacy stream, on which the memory is given back
+    np.testing.assert_array_equal(z.numpy(), np.maximum(x, 0))
+
+
 # ------------------------------------------------------------------------------------------------------------- graphs
+
+
+def test_a_stream_that_captures_is_refused(rng):
+    """What would be captured waits for events from outside; and the next call must not suffer from it."""
+    net, x = network(), rng.standard_normal((1, 3, 4, 6), np.float32)
+    there, s = ts.to_device(x, "emulator"), _core.emulated_stream(blocking=False)
+    expected = net(there).numpy()
+    out = ts.to_device(np.zeros_like(expected), "emulator")
+    for call in (lambda: net(there), lambda: net.compile(device="emulator")(there, out=out)):
+        _core.capture_emulated_stream(s, True)
+        with ts.stream(s), pytest.raises(ts.DeviceError, match="one that does not capture a graph"):
+            call()
+        _core.capture_emulated_stream(s, False)
+        with ts.stream(s):
+            call()
+    np.testing.assert_array_equal(out.numpy(), expected)
 
 
 def counted():

@@ -35,11 +35,15 @@ def test_the_cpu_passes():
 def test_every_kernel_family_of_cuda_is_reached(monkeypatch):
     results = list(selftest.run("emulator"))
     of_products = ("conv2d", "conv_transpose2d", "linear", "gemm")
-    products = [check for check in selftest.checks("emulator") if check.op in of_products]
-    for capability in "87":  # without wgmma, without tensor cores
+    precisions = {}
+    for capability in "987":  # the last two without wgmma, without tensor cores
         monkeypatch.setenv("TESELA_EMULATOR_CAPABILITY", capability)
-        known = [check for check in products if capability == "8" or check.precision in ("", "float32")]
-        results += selftest.run("emulator", known)
+        known = selftest.checks("emulator")
+        precisions[capability] = {check.precision for check in known}
+        if capability != "9":
+            results += selftest.run("emulator", [check for check in known if check.op in of_products])
+    assert precisions["9"] == precisions["8"] == {"", "float32", "bfloat16", "float16"}
+    assert precisions["7"] == {"", "float32"}
     assert all(result.passed for result in results), [result for result in results if not result.passed]
     assert {name for result in results for name in result.algorithms} == FAMILIES
 

@@ -59,15 +59,26 @@ std::string obstacle() {
   // From 12.3 on a driver tells of captured kernels that overlap, and takes arguments of more than 4096 bytes.
   constexpr int least_driver = 12030;
   if (error == cudaErrorInsufficientDriver || driver < least_driver) {
-    const int needed = error == cudaErrorInsufficientDriver ? std::max(CUDART_VERSION, least_driver) : least_driver;
+    const int needed = std::max(error == cudaErrorInsufficientDriver ? CUDART_VERSION / 1000 * 1000 : 0, least_driver);
     return "the NVIDIA driver serves CUDA " + version(driver) + ", this build needs " + version(needed);
   }
   if (error == cudaErrorNoDevice || count == 0) return "the NVIDIA driver finds no GPU";
   if (error != cudaSuccess) return std::string("the NVIDIA driver reports: ") + cudaGetErrorString(error);
   const DeviceScope scope;
   cudaFuncAttributes attributes;
-  if (cudaFuncGetAttributes(&attributes, probe_kernel) == cudaSuccess) return "";
-  return "this build has no kernels for " + gpu_name() + ", only for " TESELA_CUDA_ARCHITECTURES;
+  const cudaError_t loaded = cudaFuncGetAttributes(&attributes, probe_kernel);
+  switch (loaded) {
+    case cudaSuccess:
+      return "";
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorInvalidDeviceFunction:
+      return "this build has no kernels for " + gpu_name() + ", only for " TESELA_CUDA_ARCHITECTURES;
+    case cudaErrorUnsupportedPtxVersion:
+      return "for " + gpu_name() + " the NVIDIA driver has to translate kernels, which takes one for CUDA " +
+             version(CUDART_VERSION) + "; it serves " + version(driver);
+    default:
+      return std::string("the NVIDIA driver reports: ") + cudaGetErrorString(loaded);
+  }
 }
 
 bool mma_is_compiled() { return compiled().ptxVersion >= 80; }

@@ -27,7 +27,9 @@ __global__ void __launch_bounds__(wgmma_threads, 1)
                         const EpilogueOperands<T> p) {
 #if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
   auto& memory = shared_memory<WgmmaMemory<Tile>>();
-  const int warpgroup = static_cast<int>(threadIdx.x) / warpgroup_threads;
+  static_assert(sizeof memory <= wgmma_shared_bytes);
+  // By a shuffle, for the compiler to know that all lanes agree.
+  const int warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / warpgroup_threads, 0);
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < Tile::stages; ++stage) {
       ptx::mbarrier_init(&memory.full[stage], 1);

@@ -1,5 +1,7 @@
 // Memory of the device: what programs hold, what results lie in, and whether a pointer is one of it.
 
+#include <atomic>
+
 #include "backend.h"
 #include "device.h"
 #include "stream.h"
@@ -9,6 +11,8 @@ namespace {
 
 // Results come from a pool of tesela's own, which keeps what is given back: as quick as a launch.
 #ifdef __CUDACC__
+std::atomic<cudaMemPool_t> pool_in_use{nullptr};
+
 cudaMemPool_t result_pool() {
   static const cudaMemPool_t pool = [] {
     cudaMemPoolProps properties{};
@@ -18,15 +22,22 @@ cudaMemPool_t result_pool() {
     check(cudaMemPoolCreate(&made, &properties), "memory pool");
     uint64_t kept = UINT64_MAX;
     check(cudaMemPoolSetAttribute(made, cudaMemPoolAttrReleaseThreshold, &kept), "memory pool");
-    return made;
+    return pool_in_use = made;
   }();
   return pool;
 }
-void trim_results() { cudaMemPoolTrimTo(result_pool(), 0); }
 #else
 cudaMemPool_t result_pool() { return nullptr; }
-void trim_results() {}
 #endif
+
+// Gives back what the pool keeps. Memory that was freed in stream order counts as used until the host has waited for
+// it.
+void trim_results() {
+  cudaStreamSynchronize(cudaStreamLegacy);
+#ifdef __CUDACC__
+  if (const cudaMemPool_t pool = pool_in_use) cudaMemPoolTrimTo(pool, 0);
+#endif
+}
 
 std::string bytes_text(size_t bytes) { return std::to_string(bytes) + " bytes"; }
 
@@ -61,13 +72,19 @@ class Memory final : public DeviceMemory {
     used_.before(cudaStreamLegacy);
     cudaFreeAsync(data, cudaStreamLegacy);
   }
+  // After all other uses: two threads may use it on two streams, and the event holds one mark.
   void used(StreamHandle stream) override {
     const DeviceScope scope;
+    check(used_.before(native(stream)), "stream");
     check(used_.record(native(stream)), "stream");
   }
-  bool done() const override { return used_.done(); }
+  bool done() const override {
+    const DeviceScope scope;
+    return used_.done();
+  }
   void before(StreamHandle stream) const override {
     const DeviceScope scope;
+    expect_no_capture(native(stream));
     check(used_.before(native(stream)), "stream");
   }
 
@@ -89,6 +106,7 @@ void DeviceBackend::release(void* memory, size_t) const {
 
 std::unique_ptr<DeviceMemory> DeviceBackend::device_memory(size_t bytes, StreamHandle stream) const {
   const DeviceScope scope;
+  expect_no_capture(native(stream));
   const auto take = [=](void** memory) {
     return cudaMallocFromPoolAsync(memory, bytes, result_pool(), native(stream));
   };

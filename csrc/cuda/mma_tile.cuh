@@ -44,6 +44,7 @@ union MmaMemory {
   MmaStage<Tile> stage[Tile::stages];
   alignas(16) Staged staged[Tile::warps];
 };
+inline constexpr size_t mma_shared_bytes = 99 << 10;  // of a block on sm_86, sm_89 and sm_120; others have more
 
 // One thread's results: of each 16 rows and 8 columns of its warp's, as mma has them.
 template <class Tile>
@@ -139,6 +140,7 @@ __device__ void multiply_stage(const MmaStage<Tile>& stage, MmaSums<Tile>& sum) 
 // copy(stage) starts this thread's copies of the next tile of both operands.
 template <class Tile, class Copy>
 __device__ MmaSums<Tile> mma_product(int steps, Copy& copy, MmaMemory<Tile>& memory) {
+  static_assert(sizeof memory <= mma_shared_bytes);
   constexpr int stages = Tile::stages;
   const auto start = [&](int step, int stage) {
     if (step < steps) copy(memory.stage[stage]);

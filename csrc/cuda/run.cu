@@ -26,6 +26,7 @@ class Run final : public DeviceRun {
     auto scope = std::make_unique<DeviceScope>();
     check(std::exchange(unordered_, cudaSuccess), "the run before");
     target_ = {native(stream)};
+    expect_no_capture(target_.stream);
     check(done_.before(target_.stream), "stream");
     scope_ = std::move(scope);
     return &target_;
@@ -63,7 +64,12 @@ class Run final : public DeviceRun {
 
   bool change(size_t step, const Step& run) override {
     Target target{nullptr, &nodes_[step], graph_};
-    run(step, &target);
+    try {
+      run(step, &target);
+    } catch (...) {
+      forget();  // steps before this one have the new arguments
+      throw;
+    }
     return !target.differs && target.next == nodes_[step].size();
   }
 
@@ -95,6 +101,7 @@ std::unique_ptr<DeviceRun> DeviceBackend::device_run() const {
 
 void DeviceBackend::order(StreamHandle later, StreamHandle earlier) const {
   const DeviceScope scope;
+  expect_no_capture(native(later));
   Event done;
   check(done.record(native(earlier)), "stream");
   check(done.before(native(later)), "stream");

@@ -44,6 +44,18 @@ void define_emulator(py::module_& m) {
   });
   m.def("destroy_emulated_stream",
         [](uintptr_t stream) { emulated::cudaStreamDestroy(reinterpret_cast<emulated::cudaStream_t>(stream)); });
+  m.def(
+      "capture_emulated_stream",
+      [](uintptr_t handle, bool begin) {
+        auto* stream = reinterpret_cast<emulated::cudaStream_t>(handle);
+        emulated::cudaGraph_t graph = nullptr;
+        if (begin) {
+          emulated::cudaStreamBeginCapture(stream, emulated::cudaStreamCaptureModeGlobal);
+        } else if (emulated::cudaStreamEndCapture(stream, &graph) == emulated::cudaSuccess) {
+          emulated::cudaGraphDestroy(graph);
+        }
+      },
+      "stream"_a, "begin"_a, "Begins to capture a graph, or ends it and throws the graph away.");
   m.def("break_emulator", &emulated::break_device, "The next wait fails, and every call after it.");
   m.def("repair_emulator", &emulated::repair_device);
   m.def("emulated_graphs", [] {

@@ -99,6 +99,16 @@ void run_on_device(Program& program, const Addresses& in, const Addresses& out, 
   program.run_on_device(from, to, stream);
 }
 
+// On a device it waits for its last run, and what that one waits for may need the GIL.
+void delete_without_gil(Program* program) {
+  if (!Py_IsInitialized() || !PyGILState_Check()) {
+    delete program;
+    return;
+  }
+  const py::gil_scoped_release release;
+  delete program;
+}
+
 }  // namespace
 
 ProgramClass define_program(py::module_& m) {
@@ -114,8 +124,10 @@ ProgramClass define_program(py::module_& m) {
   program
       .def(py::init([](const std::string& device, const std::string& accuracy, const std::string& precision,
                        const std::string& weight_storage) {
-             return std::make_shared<Program>(backend_of(device), accuracy_named(accuracy), precision_named(precision),
-                                              weight_storage_named(weight_storage));
+             return std::shared_ptr<Program>(
+                 new Program(backend_of(device), accuracy_named(accuracy), precision_named(precision),
+                             weight_storage_named(weight_storage)),
+                 &delete_without_gil);
            }),
            "device"_a = "cpu", "accuracy"_a = "strict", "precision"_a = "float32", "weight_storage"_a = "float32")
       .def("set_label", &Program::set_label, "name"_a, "op"_a, "algorithm"_a = "")

@@ -21,7 +21,7 @@ import numpy as np
 from . import _core, in_flight
 from .runtime import current_device
 
-LEGACY_STREAM = 1
+LEGACY_STREAM, THREAD_STREAM = 1, 2  # by their numbers
 # DLPack's numbers of devices. The emulator's is the one that is reserved for extensions: nobody else takes its arrays.
 _DLPACK_DEVICE = {"cuda": 2, "emulator": 12}
 _DLPACK_HOSTS = (1, 3, 11)  # CPU, and memory of the host that a GPU can read
@@ -65,6 +65,8 @@ def _address(stream: Any) -> int:
     for attribute in ("ptr", "cuda_stream", "handle"):
         stream = getattr(stream, attribute, stream)
     stream = getattr(stream, "value", stream)  # of ctypes, whose null is None
+    if hasattr(stream, "getPtr"):  # of NVIDIA's bindings
+        stream = int(stream)
     if stream is None:
         return LEGACY_STREAM
     if isinstance(stream, bool) or not isinstance(stream, int) or stream < 0:
@@ -172,7 +174,11 @@ class DeviceArray:
     ) -> Any:
         """As the Python array API has it; dl_device (1, 0) asks for a copy on the host."""
         if dl_device is not None and tuple(dl_device) == (1, 0) and copy is not False:
-            return self.numpy().__dlpack__(max_version=max_version)
+            host = self.numpy()
+            try:
+                return host.__dlpack__(max_version=max_version)
+            except TypeError:  # NumPy before 2.1 knows no versions
+                return host.__dlpack__()
         if copy or (dl_device is not None and tuple(dl_device) != self.__dlpack_device__()):
             raise BufferError(f"{self!r} is given to others where it lies, or as a copy on the host")
         if stream != -1:
@@ -243,8 +249,21 @@ def named_stream(values: Sequence[Any]) -> int:
             return stream
         interface = _interface(value) if is_device_array(value) else None
         if interface is not None and interface.get("stream") is not None:
-            return Stream.of(_address(interface["stream"]), value)  # the interface ends with its array
+            return _stream_of_interface(_address(interface["stream"]), value)
     return LEGACY_STREAM
+
+
+def _stream_of_interface(address: int, value: Any) -> int:
+    """With what keeps it alive: for an array of CuPy its current stream, which the array does not own, else the array,
+    as the interface has it. The default streams need nothing, and results nothing of their inputs."""
+    if address <= THREAD_STREAM:
+        return address
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(value, cupy.ndarray):
+        current = cupy.cuda.get_current_stream()
+        if _address(current) == address:
+            return Stream.of(address, current)
+    return Stream.of(address, value)
 
 
 def _stream_of_torch(value: Any) -> Stream | None:
@@ -299,11 +318,12 @@ def _by_dlpack(what: str, value: Any, device: str, stream: int) -> DeviceArray:
         raise _core.DeviceError(
             f"{what}: expected an array on device {device!r}, GPU 0, got one on DLPack's device {kind}, GPU {ordinal}"
         )
+    reader = int(stream)  # PyTorch refuses what is derived from int
     try:
         try:
-            capsule = value.__dlpack__(stream=stream, max_version=(1, 0))
+            capsule = value.__dlpack__(stream=reader, max_version=(1, 0))
         except TypeError:  # written before versions were
-            capsule = value.__dlpack__(stream=stream)
+            capsule = value.__dlpack__(stream=reader)
     except (BufferError, RuntimeError) as error:
         raise ValueError(f"{what}: its owner does not give it away: {error}") from None
     tensor = _core.import_dlpack(capsule)

@@ -149,12 +149,12 @@ def checks(device: str = "cpu") -> list[Check]:
         Check("reduce_log_sum_exp", {"x": (4, 90)}, {"axes": (1,)}, None),
         Check("argmax", {"x": (4, 90)}, {"axis": 1}),
     ]
-    last = [] if device == "cpu" else channels_last_checks()
+    last = [] if device == "cpu" else channels_last_checks(device)
     return [*products, *matrices, *pools, *maps, *copies, *arrays, *last]
 
 
-def channels_last_checks() -> list[Check]:
-    """The kernels that CUDA has for activations with channels last, in every format these are stored in."""
+def channels_last_checks(device: str) -> list[Check]:
+    """The kernels that CUDA has for activations with channels last, in every format that the device computes in."""
     kinds = [
         # So few products that integers are exact in 16 bits also where plain kernels leave them in 32.
         conv("conv2d", (1, 13, 9, 8), (40, 13, 1, 1), activation="relu"),
@@ -182,7 +182,16 @@ def channels_last_checks() -> list[Check]:
         Check("pixel_shuffle", {"x": (2, 18, 3, 4)}, {"upscale_factor": 3}),
         Check("concat", {"tensors": [(2, 3, 5, 4), (2, 8, 5, 4)]}, {"dim": 1}),
     ]
-    return [replace(kind, precision=precision) for kind in kinds for precision in ("float32", "bfloat16", "float16")]
+    precisions = [p for p in ("float32", "bfloat16", "float16") if _computes_in(device, p)]
+    return [replace(kind, precision=precision) for kind in kinds for precision in precisions]
+
+
+def _computes_in(device: str, precision: str) -> bool:
+    try:
+        _core.Program(device, "default", precision)
+    except ValueError:  # a GPU without tensor cores for it
+        return False
+    return True
 
 
 def run(device: str, chosen: Sequence[Check] | None = None) -> Iterator[Result]:

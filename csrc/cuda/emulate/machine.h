@@ -64,7 +64,7 @@ struct Copy {  // cp.async, not done yet
 };
 using CopyGroups = std::vector<std::vector<Copy>>;  // of one thread; the last one is not committed yet
 
-// Shared by the blocks' files: mbarriers and bulk copies (bulk_copies.cpp), products of warpgroups (wgmma.cpp).
+// Known to one file each: mbarriers and bulk copies (copies.cpp), products of warpgroups (tensor_cores.cpp).
 struct TransactionBarriers;
 struct Warpgroups;
 

@@ -3,7 +3,8 @@
 //
 // Work is done as late as the rules of streams allow: when the host waits for it, or for what was ordered after it. So
 // a missing wait between streams, or memory released too early, shows in the results. What the host hands to a copy is
-// read at once, as from pageable memory. While a thread captures, it may not allocate, wait, or copy from the host.
+// read at once, as from pageable memory. While a thread captures, it may not allocate, wait, or copy from the host,
+// whatever its mode; other threads may.
 // TESELA_EMULATOR_MEMORY limits the bytes of each device. Limits: a kernel's fault is told where the host waits, as an
 // exception; the error of a GPU after which every call fails is had by break_device() only.
 
@@ -52,7 +53,12 @@ using cudaGraph_t = struct Graph*;
 using cudaGraphExec_t = struct GraphExec*;
 using cudaGraphNode_t = struct GraphNode*;
 using cudaMemPool_t = struct MemPool*;
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal };
+enum cudaStreamCaptureMode {
+  cudaStreamCaptureModeGlobal,
+  cudaStreamCaptureModeThreadLocal,
+  cudaStreamCaptureModeRelaxed,
+};
+enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
 struct cudaKernelNodeParams {
   void* func;
   dim3 gridDim, blockDim;
@@ -95,6 +101,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event);
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status);
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode);  // changes nothing: see above
 // The node that was captured last.
 cudaError_t last_captured(cudaStream_t stream, cudaGraphNode_t* node);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long flags = 0);

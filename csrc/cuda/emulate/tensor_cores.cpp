@@ -1,9 +1,11 @@
 // Tensor cores: mma of a warp, and wgmma of a warpgroup, which reads shared memory through descriptors while its
 // threads go on, and whose sums are NaN until they have waited for them.
 //
-// Products are exact, their sum with the accumulator is rounded toward zero, as tensor cores do. Where an element is
-// follows the tables of the PTX ISA from the element's side, apart from fragments.h, which says the same from the
-// lane's side.
+// Products are exact. Each block of them is summed as the hardware does it, with the accumulator: all are cut where the
+// largest of them ends, a bit or two below float32, and their sum is cut to float32. For mma that is an A100, for wgmma
+// an H100, as modelled bit by bit in Khattak and Mikaitis, "Accurate Models of NVIDIA Tensor Cores" (arXiv:2512.07004);
+// Hopper's mma cuts less. Where an element is follows the tables of the PTX ISA from the element's side, apart from
+// fragments.h, which says the same from the lane's side.
 
 #include <algorithm>
 #include <array>
@@ -25,6 +27,46 @@ constexpr int rows = 64;        // of a warpgroup's product
 float toward_zero(double sum) {
   const float rounded = static_cast<float>(sum);
   return std::abs(static_cast<double>(rounded)) > std::abs(sum) ? std::nextafter(rounded, 0.0f) : rounded;
+}
+
+struct Adder {
+  int block_of_16_bits, block_of_tf32;  // products that are added at once
+  int extra;                            // bits that are kept below float32's 24
+  int least_exponent;
+  int block(MmaType type) const { return type == MmaType::tf32 ? block_of_tf32 : block_of_16_bits; }
+};
+constexpr Adder a100{8, 4, 1, -132}, h100{16, 8, 2, -133};
+
+int exponent_of(double x) { return static_cast<int>(__builtin_bit_cast(uint64_t, x) >> 52 & 0x7ff) - 1023; }
+double power_of_two(int exponent) { return __builtin_bit_cast(double, static_cast<uint64_t>(exponent + 1023) << 52); }
+
+// sums[j] += a[i] * b[i, j], in blocks of i.
+void add_products(MmaType type, const Adder& adder, const double* a, const double* b, int count, int n, float* sums) {
+  constexpr int most_n = 256, special = 300;  // an exponent beyond: infinity or NaN takes part
+  int largest[most_n];
+  double total[most_n], kept[most_n];
+  const int block = adder.block(type);
+  for (int first = 0; first < count; first += block) {
+    for (int j = 0; j < n; ++j) largest[j] = std::max(adder.least_exponent, exponent_of(static_cast<double>(sums[j])));
+    for (int i = first; i < first + block; ++i) {
+      const int exponent = exponent_of(a[i]);  // of zero far below the least
+      for (int j = 0; j < n; ++j) largest[j] = std::max(largest[j], exponent + exponent_of(b[i * n + j]));
+    }
+    if (std::any_of(largest, largest + n, [](int exponent) { return exponent >= special; })) {
+      for (int i = first; i < first + block; ++i) {
+        for (int j = 0; j < n; ++j) sums[j] += static_cast<float>(a[i] * b[i * n + j]);
+      }
+      continue;
+    }
+    for (int j = 0; j < n; ++j) {
+      kept[j] = power_of_two(23 + adder.extra - largest[j]);
+      total[j] = static_cast<int32_t>(static_cast<double>(sums[j]) * kept[j]);
+    }
+    for (int i = first; i < first + block; ++i) {
+      for (int j = 0; j < n; ++j) total[j] += static_cast<int32_t>(a[i] * b[i * n + j] * kept[j]);
+    }
+    for (int j = 0; j < n; ++j) sums[j] = toward_zero(total[j] / kept[j]);
+  }
 }
 
 double value_at(MmaType type, const void* at) {
@@ -90,15 +132,14 @@ void ptx::multiply_fragments(MmaType type, float (&c)[4], const uint32_t (&a)[4]
   __syncwarp();
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4 + (i >= 2 ? 8 : 0), column = lane % 4 * 2 + (i & 1);
-    double sum = c[i];
+    double of_a[most_k], of_b[most_k];
     for (int k = 0; k < K && k < most_k; ++k) {
       const bool second = k >= K / 2;  // half of the summed index
       const int holder = k % (K / 2) / of_register, number = k % of_register;
-      const float from_a = shown[warp + row % 8 * 4 + holder][(row >= 8 ? 1 : 0) + (second ? 2 : 0)][number];
-      const float from_b = shown[warp + column * 4 + holder][4 + (second ? 1 : 0)][number];
-      sum += static_cast<double>(from_a) * static_cast<double>(from_b);
+      of_a[k] = shown[warp + row % 8 * 4 + holder][(row >= 8 ? 1 : 0) + (second ? 2 : 0)][number];
+      of_b[k] = shown[warp + column * 4 + holder][4 + (second ? 1 : 0)][number];
     }
-    c[i] = toward_zero(sum);
+    add_products(type, a100, of_a, of_b, K, 1, &c[i]);
   }
   __syncwarp();
 }
@@ -221,19 +262,10 @@ void multiply(Wgmma& product) {
   }
   const std::vector<float>& initial = product.before ? product.before->sum : product.sum;
   std::vector<float> result(static_cast<size_t>(rows * n));
-  std::vector<double> sum(static_cast<size_t>(n));
+  if (product.accumulate) result = initial;
   for (int row = 0; row < rows; ++row) {
-    const auto first = static_cast<size_t>(row * n);
-    for (int j = 0; j < n; ++j) {
-      sum[static_cast<size_t>(j)] =
-          product.accumulate ? static_cast<double>(initial[first + static_cast<size_t>(j)]) : 0.0;
-    }
-    for (int i = 0; i < k; ++i) {
-      const double x = a[static_cast<size_t>(row * k + i)];
-      const double* from = b.data() + i * n;
-      for (int j = 0; j < n; ++j) sum[static_cast<size_t>(j)] += x * from[j];
-    }
-    for (int j = 0; j < n; ++j) result[first + static_cast<size_t>(j)] = toward_zero(sum[static_cast<size_t>(j)]);
+    add_products(product.type, h100, &a[static_cast<size_t>(row * k)], b.data(), k, n,
+                 &result[static_cast<size_t>(row * n)]);
   }
   product.sum = std::move(result);
   product.before = nullptr;
