@@ -35,6 +35,22 @@ def _device(request: pytest.FixtureRequest):
         yield
 
 
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """Where CUDA kernels are tested: as --device says, else on the emulator."""
+    device = request.config.getoption("--device")
+    if device == "cpu" and "emulator" not in _core.devices():
+        pytest.skip("not built with TESELA_CUDA_EMULATOR=ON")
+    return "emulator" if device == "cpu" else device
+
+
+@pytest.fixture
+def on_device(device: str):
+    """Operators and networks, and what a test asks current_device() for, run there."""
+    with default_device(device):
+        yield
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # A run that is meant for one build must not pass on another that happens to be installed.
     expected = os.environ.get("TESELA_EXPECT_ISA")

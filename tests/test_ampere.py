@@ -1,11 +1,12 @@
-"""The kernels for mma.sync and cp.async on the emulator: every precision, tile and kind of product, on small shapes."""
+"""The kernels for mma.sync and cp.async, on the emulator or a GPU from sm_80 on: every precision, tile and product."""
 
 import numpy as np
 import pytest
 from tesela import _core, reference
+from tesela.runtime import current_device
 from test_hopper import CASES, PRECISIONS, integers, planned, rounded_to
 
-pytestmark = pytest.mark.emulator
+pytestmark = [pytest.mark.emulator, pytest.mark.usefixtures("on_device")]
 
 TILES = ["128x128x1", "128x64x1", "64x64x3"]
 
@@ -104,7 +105,7 @@ def test_errors_are_those_of_the_precision(precision, tile, rng, monkeypatch):
 def test_linear(precision, rng, monkeypatch):
     monkeypatch.setenv("TESELA_MMA_TILE", "64x64x2")
     x, weight, bias = integers(rng, (3, 75)), integers(rng, (130, 75)), integers(rng, (130,))
-    program = _core.Program("emulator", "default", precision)
+    program = _core.Program(current_device(), "default", precision)
     program.finish([program.linear(program.input(x.shape), weight, bias, "relu", 0.0)])
     y = np.empty((3, 130), np.float32)
     program.run([x], [y], 1)
@@ -113,8 +114,8 @@ def test_linear(precision, rng, monkeypatch):
 
 
 def product(precision, a, b, c, **keywords):
-    """gemm on the emulator, and the algorithm that ran."""
-    program = _core.Program("emulator", "default", precision)
+    """gemm, and the algorithm that ran."""
+    program = _core.Program(current_device(), "default", precision)
     inputs = [program.input(matrix.shape) for matrix in (a, b, c) if matrix is not None]
     arguments = {"alpha": 1.0, "beta": 1.0, "trans_a": False, "trans_b": False, "activation": ""} | keywords
     y = program.gemm(*inputs[:2], inputs[2] if c is not None else -1, parameter=0.0, **arguments)
@@ -149,7 +150,7 @@ def test_errors_of_matrices_are_those_of_the_precision(precision, rng):
 
 
 def test_strict_sums_are_not_those_of_tensor_cores():
-    program = _core.Program("emulator", "strict", "float32")
+    program = _core.Program(current_device(), "strict", "float32")
     y = program.gemm(program.input((70, 64)), program.input((64, 70)), -1, 1.0, 1.0, False, False, "", 0.0)
     program.finish([y])
     assert [step.algorithm for step in program.steps()] == ["tiles"]

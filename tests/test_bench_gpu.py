@@ -46,7 +46,10 @@ def test_the_plan_fits_in_ten_minutes(tmp_path):
     assert sum(stage.seconds for stage in planned) <= 600
     assert planned[0].environment["TESELA_CUDA"] == "ON" and planned[0].needed
     assert "--no-build-isolation" in planned[0].command
-    assert all(Path(path).exists() for path in main.TESTS)
+    files = [argument for argument in planned[2].command if argument.endswith(".py")]
+    assert len(files) == 6 and all(Path(path).exists() for path in files)
+    ampere = main.plan(tmp_path, card.parse(H100) | {"compute_cap": "8.6"})[2].command
+    assert [Path(path).stem for path in files if path not in ampere] == ["test_stems", "test_hopper"]
 
 
 def test_what_is_missing_for_the_build_is_named(tmp_path, monkeypatch):

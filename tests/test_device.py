@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import tesela as ts
 from tesela import _core, reference, selftest
-from tesela.runtime import default_device
 from tesela.selftest import Check, conv
 
-pytestmark = pytest.mark.emulator
+pytestmark = [pytest.mark.emulator, pytest.mark.usefixtures("on_device")]
 
 # ------------------------------------------------------------------------------------------------------------- cases
 # name: (operator, shapes of its arrays, keyword arguments). Sizes are chosen around tiles of 64 x 64 x 16 and warps.
@@ -87,22 +86,6 @@ SMOOTH = {  # results that no integers make exact
 
 def integers(rng, shape):
     return rng.integers(-4, 5, shape).astype(np.float32)
-
-
-@pytest.fixture(scope="session")
-def device(request):
-    device = request.config.getoption("--device")
-    if device != "cpu":
-        return device
-    if "emulator" not in _core.devices():
-        pytest.skip("not built with TESELA_CUDA_EMULATOR=ON")
-    return "emulator"
-
-
-@pytest.fixture(autouse=True)
-def _on_device(device):
-    with default_device(device):
-        yield
 
 
 def on_device(name, arrays, keywords):

@@ -1,10 +1,11 @@
-"""The kernels for wgmma and TMA on the emulator: every precision, tile and kind of convolution, on small shapes."""
+"""The kernels for wgmma and TMA, on the emulator or a GPU of sm_90: every precision, tile and kind of convolution."""
 
 import numpy as np
 import pytest
 from tesela import _core, reference
+from tesela.runtime import current_device
 
-pytestmark = pytest.mark.emulator
+pytestmark = [pytest.mark.emulator, pytest.mark.usefixtures("on_device")]
 
 # Integers this small are exact in every format, and so are their sums and, rounded once, the results.
 PRECISIONS = {"float32": 2.0**-24, "tf32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
@@ -32,8 +33,8 @@ def integers(rng, shape, size=3):
 
 
 def planned(precision, x, weight, bias=None, residual=None, activation="", op="conv2d", gate=None, **keywords):
-    """conv2d or conv_transpose2d on the emulator, and the algorithms that ran."""
-    program = _core.Program("emulator", "default", precision)
+    """conv2d or conv_transpose2d, and the algorithms that ran."""
+    program = _core.Program(current_device(), "default", precision)
     pair = lambda value: (value, value) if isinstance(value, int) else tuple(value)  # noqa: E731
     (top, bottom), (left, right) = (pair(side) for side in pair(keywords.get("padding", 0)))
     tensor = {name: program.input(a.shape) for name, a in (("x", x), ("residual", residual), ("gate", gate))
@@ -116,6 +117,8 @@ def test_a_gate_is_part_of_the_product(variable, tile, precision, rng, monkeypat
     monkeypatch.setenv("TESELA_EMULATOR_CAPABILITY", capability)
     if variable:
         monkeypatch.setenv(variable, tile)
+    elif current_device() != "emulator":
+        pytest.skip("this GPU has tensor cores")
     elif precision != "float32":
         pytest.skip("there are no tensor cores")
     # Images end within tiles, one of them a single channel beyond an octet.
@@ -134,7 +137,7 @@ def test_small_results_are_zero_beyond_the_last_channel(rng, monkeypatch):
     # sigmoid(0) is not: a second convolution would multiply what the first left there.
     monkeypatch.setenv("TESELA_WGMMA_TILE", "128x128x1")
     x, first, second = (integers(rng, shape) for shape in ((1, 8, 4, 4), (9, 8, 1, 1), (8, 9, 1, 1)))
-    program = _core.Program("emulator", "default", "bfloat16")
+    program = _core.Program(current_device(), "default", "bfloat16")
     pointwise = (None, (1, 1), (0, 0, 0, 0), (1, 1), 1, -1, -1)
     inner = program.conv2d(program.input(x.shape), first, *pointwise, "sigmoid", 0.0)
     y = program.conv2d(inner, second, *pointwise, "", 0.0)
@@ -173,7 +176,7 @@ def test_a_tile_that_is_none_is_refused(precision, tile, rng, monkeypatch):
 def test_linear(precision, rng, monkeypatch):
     monkeypatch.setenv("TESELA_WGMMA_TILE", "64x128x2")
     x, weight, bias = integers(rng, (3, 75)), integers(rng, (130, 75)), integers(rng, (130,))
-    program = _core.Program("emulator", "default", precision)
+    program = _core.Program(current_device(), "default", precision)
     program.finish([program.linear(program.input(x.shape), weight, bias, "relu", 0.0)])
     y = np.empty((3, 130), np.float32)
     program.run([x], [y], 1)

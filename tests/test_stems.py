@@ -1,11 +1,12 @@
-"""Convolutions with few input channels on tensor cores: their taps as channels, on the emulator."""
+"""Convolutions with few input channels on tensor cores: their taps as channels."""
 
 import numpy as np
 import pytest
 from tesela import _core, reference
+from tesela.runtime import current_device
 from test_hopper import PRECISIONS, integers, rounded_to
 
-pytestmark = pytest.mark.emulator
+pytestmark = [pytest.mark.emulator, pytest.mark.usefixtures("on_device")]
 
 STEMS = {  # x, weight, keyword arguments of conv2d; the networks' own filters, on small images of odd sizes
     "alexnet": ((2, 3, 31, 35), (16, 3, 11, 11), {"stride": 4, "padding": 2}),
@@ -33,7 +34,7 @@ def sides(value):
 
 def planned(precision, form, tile, x, weight, bias=None, residual=None, activation="", **keywords):
     """conv2d in that form and tile; "": what is estimated to be the fastest. And the algorithms that ran."""
-    program = _core.Program("emulator", "default", precision)
+    program = _core.Program(current_device(), "default", precision)
     inputs = [program.input(a.shape) for a in (x, residual) if a is not None]
     split = " 3xtf32" if precision == "float32" else ""
     rung, _, size = tile.partition(" ")
@@ -98,7 +99,7 @@ def test_what_is_not_finite_stays_in_its_windows(form, case, precision, rng):
 def test_the_large_stems_of_networks_take_it(precision, capability, monkeypatch):
     monkeypatch.setenv("TESELA_EMULATOR_CAPABILITY", capability)
     for size, kernel, stride, padding in ((224, 7, 2, 3), (227, 11, 4, 0)):
-        program = _core.Program("emulator", "default", precision)
+        program = _core.Program(current_device(), "default", precision)
         weight, arguments = np.zeros((64, 3, kernel, kernel), np.float32), (-1, -1, "", 0.0)
         x = program.input((32, 3, size, size))
         geometry = (None, (stride, stride), (padding,) * 4, (1, 1), 1)
@@ -109,7 +110,7 @@ def test_the_large_stems_of_networks_take_it(precision, capability, monkeypatch)
 
 @pytest.mark.parametrize("channels, groups", [(8, 1), (6, 2)])
 def test_other_layers_do_not(channels, groups):
-    program = _core.Program("emulator", "default", "bfloat16")
+    program = _core.Program(current_device(), "default", "bfloat16")
     weight = np.zeros((16, channels // groups, 3, 3), np.float32)
     x = program.input((1, channels, 9, 9))
     program.conv2d(x, weight, None, (1, 1), (1, 1, 1, 1), (1, 1), groups, -1, -1, "", 0.0)

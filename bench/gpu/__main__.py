@@ -19,7 +19,8 @@ from . import card, stages
 
 # Such machines may have no network, from which the build could take them.
 PACKAGES, PROGRAMS = ("scikit_build_core", "pybind11", "pytest", "hypothesis"), ("cmake", "ninja")
-TESTS = [str(ROOT / "tests" / f"test_{name}.py") for name in ("device", "array", "cuda_build")]
+# By what they need: any GPU, tensor cores from sm_80 on, those of sm_90.
+TESTS, TESTS_OF_MMA, TESTS_OF_WGMMA = ("device", "array", "cuda_build"), ("ampere",), ("stems", "hopper")
 
 
 def plan(out: Path, described: dict[str, str]) -> list[stages.Stage]:
@@ -34,8 +35,11 @@ def plan(out: Path, described: dict[str, str]) -> list[stages.Stage]:
     no_sanitizer = "" if Path(sanitizer).exists() else "compute-sanitizer was not found"
     install = [python, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--upgrade", "--target", site]
     selftest = [python, "-m", "bench.gpu.selftest"]
+    major = int(described["compute_cap"].split(".")[0])
+    names = [*TESTS, *(TESTS_OF_MMA if major >= 8 else ()), *(TESTS_OF_WGMMA if major == 9 else ())]
+    files = [str(ROOT / "tests" / f"test_{name}.py") for name in names]
     # What other packages warn of as they are imported is no fault here.
-    tests = [python, "-m", "pytest", "-q", "-x", "-W", "default", "--device", "cuda", *TESTS]
+    tests = [python, "-m", "pytest", "-q", "--maxfail", "20", "-W", "default", "--device", "cuda", *files]
     compared = [python, "-m", "bench.gpu.cudnn", "--seconds", "215"]
     checked = [sanitizer, "--error-exitcode", "9", "--tool"]
     return [
