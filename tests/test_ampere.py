@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tesela import _core, reference
 from tesela.runtime import current_device
-from test_hopper import CASES, PRECISIONS, integers, planned, rounded_to
+from test_hopper import CASES, PRECISIONS, allowed, integers, planned, rounded_to
 
 pytestmark = [pytest.mark.emulator, pytest.mark.usefixtures("on_device")]
 
@@ -76,27 +76,19 @@ def test_every_schedule_gives_the_same_bits(tile, precision, schedule, rng, monk
     np.testing.assert_array_equal(y, planned(precision, x, weight, bias, residual, "gelu", padding=1)[0])
 
 
-UNITS = {"float32": 3 * 2.0**-23, "tf32": 2.0**-11, "bfloat16": 2.0**-8, "float16": 2.0**-11}  # of an operand's error
-
-
-def allowed(precision, magnitude, terms):
-    """Of tensor cores sums are rounded toward zero: once for 8 products or more, three times as often where float32 is
-    made of three, but then in stretches of 32 only, which are added to the nearest. Five more are of parts and what
-    follows them."""
-    sums = (12 + terms / 64 if precision == "float32" else terms / 8) + 5
-    return (2 * UNITS[precision] + sums * 2.0**-23) * magnitude
-
-
 @pytest.mark.parametrize("tile", ["128x64x1", "64x64x4"])
-@pytest.mark.parametrize("precision", UNITS)
-def test_errors_are_those_of_the_precision(precision, tile, rng, monkeypatch):
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("positive", [False, True])
+def test_errors_are_those_of_the_precision(positive, precision, tile, rng, monkeypatch):
     monkeypatch.setenv("TESELA_MMA_TILE", tile)
     x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 96, 5, 5), (16, 96, 3, 3)))
+    if positive:  # what is cut has one direction then
+        x, weight = np.abs(x), np.abs(weight)
     residual = rng.standard_normal((1, 16, 3, 3)).astype(np.float32)
     y, _ = planned(precision, x, weight, None, residual, "leaky_relu")
     expected = reference.add(reference.conv2d(x, weight), residual, activation=("leaky_relu", 0.0))
     magnitude = reference.conv2d(np.abs(x), np.abs(weight)) + np.abs(residual)
-    bound = allowed(precision, magnitude, 96 * 9) + np.abs(expected) * PRECISIONS[precision]
+    bound = allowed("mma", precision, magnitude, 96 * 9) + np.abs(expected) * PRECISIONS[precision]
     assert (np.abs(y - expected) <= bound).all()
     assert np.abs(y - expected).max() > 0
 
@@ -144,7 +136,7 @@ def test_matrices_of_integers_are_exact(m, n, k, trans_b, trans_a, precision, rn
 def test_errors_of_matrices_are_those_of_the_precision(precision, rng):
     a, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((40, 200), (200, 50)))
     y, _ = product(precision, a, b, None)
-    bound = allowed(precision, np.abs(a).astype(np.float64) @ np.abs(b), 200)
+    bound = allowed("mma", precision, np.abs(a).astype(np.float64) @ np.abs(b), 200)
     assert (np.abs(y - a.astype(np.float64) @ b) <= bound).all()
     assert np.abs(y - a.astype(np.float64) @ b).max() > 0
 

@@ -139,15 +139,15 @@ __device__ void consume(int steps, WgmmaMemory<Tile>& memory, Ring<Tile::stages>
   release(memory, before);
 }
 
-// float32 by three products of tf32: a comes through registers, where it is split; w was split when it was packed. As
-// in mma_tile.cuh, smallest products first, and what tensor cores have summed, rounding toward zero, is added to
-// ordinary sums after every `promoted` steps.
+// float32 by three products of tf32: a comes through registers, where it is split; w was split when it was packed. What
+// tensor cores have summed, cutting toward zero as mma_tile.cuh has it, is added to ordinary sums after every step; in
+// a step the small products come first, while their sums are small.
 template <class Tile>
   requires Tile::split
 __device__ void consume(int steps, WgmmaMemory<Tile>& memory, Ring<Tile::stages>& ring, int m0, int n0,
                         WgmmaSums<Tile>& sum) {
   static_assert(Tile::rows == 1);
-  constexpr int promoted = 2, sums = Tile::columns / 2;
+  constexpr int sums = Tile::columns / 2;
   const int lane = static_cast<int>(threadIdx.x) % 32, m = m0 + static_cast<int>(threadIdx.x) % 128 / 32 * 16;
   float recent[sums];
   TESELA_UNROLL
@@ -175,8 +175,11 @@ __device__ void consume(int steps, WgmmaMemory<Tile>& memory, Ring<Tile::stages>
     ptx::wgmma_fence();
     TESELA_UNROLL
     for (int k = 0; k < 4; ++k) {
-      ptx::wgmma<MmaType::tf32, Tile::columns>(recent, low[k], b + k * wgmma_next_k, step % promoted > 0 || k > 0);
+      ptx::wgmma<MmaType::tf32, Tile::columns>(recent, low[k], b + k * wgmma_next_k, k > 0);
       ptx::wgmma<MmaType::tf32, Tile::columns>(recent, high[k], b_low + k * wgmma_next_k, true);
+    }
+    TESELA_UNROLL
+    for (int k = 0; k < 4; ++k) {
       ptx::wgmma<MmaType::tf32, Tile::columns>(recent, high[k], b + k * wgmma_next_k, true);
     }
     ptx::wgmma_commit();
@@ -186,7 +189,6 @@ __device__ void consume(int steps, WgmmaMemory<Tile>& memory, Ring<Tile::stages>
     for (int k = 0; k < 4; ++k) ptx::hold(high[k]), ptx::hold(low[k]);
     __syncwarp();  // all its lanes have read a
     release(memory, stage);
-    if (step % promoted != promoted - 1 && step != steps - 1) continue;
     TESELA_UNROLL
     for (int i = 0; i < sums; ++i) sum[0][i] += recent[i];
   }
