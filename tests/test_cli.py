@@ -53,6 +53,24 @@ def test_summary():
     assert tesela_prints("summary", "lenet5") == f"{tesela.models.lenet5().summary()}\n"
 
 
+def test_a_model_from_a_file(tmp_path):
+    pytest.importorskip("onnx")
+    path = tmp_path / "mine.onnx"
+    tesela.models.lenet5().to_onnx(path)
+    assert "61,706" in tesela_prints("summary", str(path))
+    assert "conv1" in tesela_prints("profile", str(path), "--batch", "3")
+
+
+def test_a_network_of_two_inputs_is_profiled(monkeypatch):
+    def pair(weights=None):
+        g = tesela.Graph("pair")
+        g.output(g.add("sum", g.input("left", (2, 3)), g.input("right", (2, 3))))
+        return tesela.Network(g, weights)
+
+    monkeypatch.setitem(tesela.models.NETWORKS, "pair", pair)
+    assert "sum" in tesela_prints("profile", "pair", "--batch", "2")
+
+
 def test_profile():
     text = tesela_prints("profile", "lenet5", "--batch", "2", "--threads", "1")
     assert all(word in text for word in ("conv1", "fc3", "total", "GFLOP/s"))
@@ -105,6 +123,8 @@ def test_psnr():
     ("arguments", "words"),
     [
         (["summary", "lenet6"], "unknown network 'lenet6'; known are lenet5"),
+        (["summary", "lenet6.onnx"], "lenet6.onnx"),
+        (["profile", "mine.onnx", "--weights", "w.npz"], "expected no weights for mine.onnx"),
         (["profile", "lenet5", "--weights", "missing.npz"], "no such file: missing.npz"),
         (["bench", "lenet5", "--peers", "tensorflow"], "unknown engine 'tensorflow'"),
     ],

@@ -423,6 +423,9 @@ GRAPHS = [
     (lambda g, x: g.conv2d("c", pool_with_indices(g, x)[1], 4, 1), TypeError, ["layer 'c'", "conv2d", "'pool:1'"]),
     (lambda g, x: g.concat("c", list(pool_with_indices(g, x))), TypeError, ["layer 'c'", "concat", "'pool:1'"]),
     (lambda g, x: g.add("a", *pool_with_indices(g, x)), TypeError, ["layer 'a'", "add", "'pool:1'"]),
+    (lambda g, x: g.relu(x), ValueError, ["layer 'image'", "the name is taken", "comes before its inputs"]),
+    (lambda g, x: g.conv2d("c", x, 4, 3, pad=1), TypeError, ["layer 'c'", "conv2d", "one of stride, padding", "'pad'"]),
+    (lambda g, x: g.max_pool2d("p", x, 2), TypeError, ["layer 'p'", "max_pool2d", "kernel_size", "by name", "2"]),
     (lambda g, x: g.max_unpool2d("u", x, x, kernel_size=2),
      TypeError, ["layer 'u'", "max_unpool2d", "indices", "'image'"]),
 ]  # fmt: skip
@@ -443,6 +446,19 @@ def test_a_refused_layer_leaves_no_name_behind():
     assert [node.name for node in g.nodes] == ["r"]
 
 
+def test_a_network_has_a_graph_of_its_own():
+    g, x = graph()
+    a = g.relu("a", x)
+    g.output(a)
+    net, x = tesela.Network(g), zeros(1, *g.inputs[x])
+    net(x)
+    g.output(g.conv2d("c", a, 4, 3))
+    assert net(x).shape == net(np.concatenate([x, x]))[:1].shape == x.shape
+    assert net.compile() and net.graph.outputs == ["a"] and not net.graph.parameters
+    other = tesela.Network(g)
+    assert other.graph.nodes == g.nodes and other.graph.nodes is not g.nodes and other(x).shape != x.shape
+
+
 IMAGE = zeros(1, 3, 8, 8)
 
 NETWORKS = [
@@ -453,7 +469,8 @@ NETWORKS = [
     (lambda n: n(IMAGE.astype(np.uint8)), TypeError, ["tiny", "image of dtype float32", "uint8"]),
     (lambda n: n(IMAGE[0]), ValueError, ["tiny", "image of shape (N, 3, 8, 8)", "(3, 8, 8)"]),
     (lambda n: n(zeros(1, 1, 8, 8)), ValueError, ["tiny", "image of shape (N, 3, 8, 8)", "(1, 1, 8, 8)"]),
-    (lambda n: n(zeros(1, 3, 9, 9)), ValueError, ["layer 'fc'", "takes 256 features", "324"]),
+    (lambda n: n(zeros(1, 3, 9, 9)), ValueError, ["tiny", "image of shape (1, 3, 9, 9) does not fit", "(N, 3, 8, 8)",
+                                                  "layer 'fc'", "takes 256 features", "324"]),
     (lambda n: n(zeros(0, 3, 8, 8)), ValueError, ["tiny", "at least one element", "(0, 3, 8, 8)"]),
     (lambda n: n(IMAGE.transpose(0, 1, 3, 2)), ValueError, ["tiny", "C-contiguous"]),
     (lambda n: n.extract(IMAGE, ["fc7"]), ValueError, ["tiny", "unknown layer 'fc7'", "fc"]),
@@ -487,7 +504,7 @@ NETWORKS = [
     (lambda n: n.compile(device="tpu"), ValueError, ["compile", "device", "'cpu'", "'tpu'"]),
     (lambda n: n.compile(image_size=(8.0, 8)), TypeError, ["compile", "image_size", "8.0"]),
     (lambda n: n.compile(image_size=(1, 2, 3)), ValueError, ["compile", "image_size", "(1, 2, 3)"]),
-    (lambda n: n.compile(image_size=(9, 9)), ValueError, ["layer 'fc'", "takes 256 features", "324"]),
+    (lambda n: n.compile(image_size=(9, 9)), ValueError, ["tiny", "(1, 3, 9, 9)", "layer 'fc'", "takes 256 features"]),
     (lambda n: n.compile(image_size=0), ValueError, ["layer 'conv1'", "0 x 0"]),
     (lambda n: n.compile(outputs=["fc7"]), ValueError, ["compile", "outputs", "'fc7'"]),
     (lambda n: n.compile(outputs=[]), ValueError, ["compile", "outputs", "[]"]),

@@ -38,6 +38,38 @@ def test_round_trip():
     np.testing.assert_array_equal(again(x), loaded(x))
 
 
+@pytest.mark.parametrize("stored", ["FLOAT16", "BFLOAT16", "DOUBLE"])
+def test_new_parameters_are_written_in_the_type_of_the_file(stored):
+    """Without new ones the file is written as it was, also where float32 does not hold what is in it."""
+    kind = getattr(TensorProto, stored)
+    w = onnx.helper.make_tensor("w", kind, [2], [0.1, 3.0])
+    proto = model([node("Cast", ["w"], ["c"], to=TensorProto.FLOAT), node("Add", ["x", "c"], ["y"])],
+                  {"x": F([2])}, {"y": F([2])}, [w])  # fmt: skip
+    net, x = ts.onnx.load(proto.SerializeToString()), np.zeros(2, np.float32)
+    assert net.to_onnx().graph.initializer[0] == w
+    net.load_state_dict({"w": np.array([0.7, -5], np.float32)})
+    written = net.to_onnx()
+    assert written.graph.initializer[0].data_type == kind
+    again = ts.onnx.load(written.SerializeToString())(x)
+    np.testing.assert_allclose(again, [0.7, -5], rtol=2.0**-8)
+    np.testing.assert_array_equal(again[1], net(x)[1])
+    if stored == "FLOAT16":
+        net.load_state_dict({"w": np.array([1e5, 0], np.float32)})
+        with pytest.raises(ValueError, match="w has values that float16, its type in the file, does not hold"):
+            net.to_onnx()
+
+
+def test_a_batch_that_the_file_fixes():
+    net = ts.models.lenet5()
+    fixed, open_one = (ts.onnx.load(net.to_onnx(batch=batch).SerializeToString()) for batch in (2, None))
+    for found in (fixed.compile(), fixed.compile(2), open_one.compile(2)):
+        np.testing.assert_array_equal(found(IMAGES), net(IMAGES))
+    assert fixed.input_dims() == open_one.input_dims(2) and list(open_one.input_dims().values()) == [(1, 1, 32, 32)]
+    for batch in (1, 3):
+        with pytest.raises(ValueError, match=f"expected batch 2, which the file or input_dims says, got {batch}"):
+            fixed.compile(batch)
+
+
 def test_an_attribute_is_the_decimal_that_it_was():
     """A file holds eps in float32, 9.99999974e-6 for 1e-5: batch norm folded with that differs in the last bits."""
     g = ts.Graph("case")

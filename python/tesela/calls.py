@@ -17,7 +17,8 @@ def check_array(op: str, name: str, value: Any, dtype: Any = np.float32) -> np.n
     """`value` if it is an array that kernels can read as it is."""
     expected = np.dtype(dtype)
     if type(value) is not np.ndarray and (not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray)):
-        raise TypeError(f"{op}: expected {name} as a NumPy array of {expected}, got {type(value).__name__}")
+        hint = "; call its .numpy()" if hasattr(value, "numpy") else ""
+        raise TypeError(f"{op}: expected {name} as a NumPy array of {expected}, got {type(value).__name__}{hint}")
     _check_dtype(op, name, value, expected)
     flags = value.flags
     if not flags.c_contiguous:

@@ -34,7 +34,9 @@ def _options(
 ) -> None: ...
 
 
-NetworkName = Annotated[str, typer.Argument(metavar="NETWORK", help=f"One of {', '.join(models.NETWORKS)}.")]
+NetworkName = Annotated[
+    str, typer.Argument(metavar="NETWORK", help=f"An .onnx file, or one of {', '.join(models.NETWORKS)}.")
+]
 Weights = Annotated[
     str | None, typer.Option(help="A .npz or .safetensors file, or a name in tesela.published; seeded without it.")
 ]
@@ -43,8 +45,14 @@ Threads = Annotated[int | None, typer.Option(min=1, help="All that the machine o
 
 
 def find(name: str, weights: str | None = None) -> Network:
+    if name.endswith(".onnx"):
+        from . import onnx
+
+        if weights is not None:
+            raise ValueError(f"expected no weights for {name}, which has its own, got {weights}")
+        return onnx.load(name)
     if name not in models.NETWORKS:
-        raise ValueError(f"unknown network {name!r}; known are {', '.join(models.NETWORKS)}")
+        raise ValueError(f"unknown network {name!r}; known are {', '.join(models.NETWORKS)}, and files named *.onnx")
     return models.NETWORKS[name](weights=weights)
 
 
@@ -68,9 +76,8 @@ def summary(network: NetworkName) -> None:
 def profile(network: NetworkName, batch: Batch = 1, threads: Threads = None, weights: Weights = None) -> None:
     """Where a network's time goes, layer by layer, on random input."""
     net = find(network, weights)
-    (dims,) = net.graph.inputs.values()
-    x = np.random.default_rng(0).random((batch, *dims), np.float32)
-    print(net.profile(x, threads=threads))
+    rng, sizes = np.random.default_rng(0), net.input_dims(batch).values()
+    print(net.profile(*(rng.random(dims, np.float32) for dims in sizes), threads=threads))
 
 
 @app.command()

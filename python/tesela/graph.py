@@ -104,6 +104,11 @@ class Graph:
         """Sizes of the inputs for a batch of so many images."""
         return {name: dims if name in self.whole else (batch, *dims) for name, dims in self.inputs.items()}
 
+    def copy(self) -> Graph:
+        """The same graph, of its own: what is appended to one of them is not in the other."""
+        own = {key: type(value)(value) for key, value in vars(self).items() if isinstance(value, (dict, list, set))}
+        return replace(self, **own)
+
     def output(self, *values: str) -> None:
         for value in values:
             self._check_known(value)
@@ -132,6 +137,7 @@ class Graph:
         names = {operand: f"{shared or name}.{operand}" for operand in parameters or {}} | dict(names or {})
         if shared is not None:
             self._in_layer(name, self._check_shared, shared, names, parameters or {})
+        self._in_layer(name, self._check_keywords, operator, attributes)
         node = Node(name, op, operands, names, self._in_layer(name, operator.attributes, **attributes))
         shapes = {operand: parameter.shape for operand, parameter in (parameters or {}).items()}
         sizes = self._in_layer(name, operator.checked_dims, node.attributes, **self._given(node, self.dims), **shapes)
@@ -306,8 +312,11 @@ class Graph:
     def _operands(self, operator: Operator, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Operand -> value or list of values, for an operator that takes so many of these kinds."""
         if len(inputs) > len(operator.tensors):
-            taken = ", ".join(operator.tensors)
-            raise TypeError(f"{operator.name}: expected at most {len(operator.tensors)} inputs ({taken}), got {inputs}")
+            taken, keywords = ", ".join(operator.tensors), ", ".join(_keywords(operator))
+            raise TypeError(
+                f"{operator.name}: expected at most {len(operator.tensors)} inputs ({taken}), and "
+                f"{keywords or 'nothing else'} by name, got {inputs}"
+            )
         operands: dict[str, Any] = {}
         for tensor, value in zip(operator.tensors, inputs, strict=False):
             if value is None:
@@ -338,7 +347,16 @@ class Graph:
         if not isinstance(name, str):
             raise TypeError(f"layer {name!r}: expected the name as a string, got {type(name).__name__}")
         if name in self.dims:
-            raise ValueError(f"layer {name!r}: the name is taken")
+            hint = "; the name of a new layer comes before its inputs" if name in self.inputs else ""
+            raise ValueError(f"layer {name!r}: the name is taken{hint}")
+
+    @staticmethod
+    def _check_keywords(operator: Operator, attributes: Mapping[str, Any]) -> None:
+        known = _keywords(operator)
+        for keyword in attributes:
+            if keyword not in known:
+                expected = f"one of {', '.join(known)}" if known else "none"
+                raise TypeError(f"{operator.name}: expected a keyword that is {expected}, got {keyword!r}")
 
     def _check_shared(self, layer: Any, names: Mapping[str, str], parameters: Mapping[str, Parameter]) -> None:
         for operand, name in names.items():
@@ -371,6 +389,10 @@ class Graph:
             return function(*args, **kwargs)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {layer!r}: {error}") from None
+
+
+def _keywords(operator: Operator) -> list[str]:
+    return list(inspect.signature(operator.attributes).parameters)
 
 
 def _builder(op: str) -> Callable[..., Any]:

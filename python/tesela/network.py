@@ -71,8 +71,8 @@ class Bound(NamedTuple):
 class Network:
     """A graph with parameters. Calling it compiles for the shapes at hand on first use and remembers the last of them.
 
-    weights: None for seeded ones (He initialisation, always the same for one seed), a dict of arrays, the path of an
-    .npz or .safetensors file with exactly the network's tensors, or a name in published.ENTRIES.
+    weights_from: None for seeded ones (He initialisation, always the same for one seed), a dict of arrays, the path of
+    an .npz or .safetensors file with exactly the network's tensors, or a name in published.ENTRIES.
     """
 
     max_bytes: int | None = None  # what activations may take
@@ -86,7 +86,7 @@ class Network:
     ):
         if not graph.outputs:
             raise ValueError(f"{graph.name}: the graph names no output; call graph.output(value)")
-        self.graph = graph
+        self.graph = graph.copy()  # which nobody else appends to
         self._seed = seed
         self._parameters = None if weights_from is None else weights.load(weights_from, graph.parameters, graph.name)
         self._compiled = Remembered()
@@ -137,7 +137,7 @@ class Network:
 
     def compile(
         self,
-        batch: int = 1,
+        batch: int | None = None,
         *,
         device: str = "cpu",
         threads: int | None = None,
@@ -150,6 +150,8 @@ class Network:
     ) -> CompiledNetwork:
         """Plans the network for one batch size.
 
+        batch      images at once; None: one, or as many as the file of a loaded model says. ValueError where that file
+                   says another number
         device     "cpu"; "cuda" raises DeviceError where it cannot be had; "auto" takes the best there is; "emulator"
                    runs the CUDA kernels without a GPU, to test them
         threads    used by each call; None follows set_num_threads
@@ -174,11 +176,8 @@ class Network:
                    that are not there take time (some seconds for a network). Results are the same bits for any number
                    of threads by the same choices, but machines may choose differently
         """
-        if integer("compile", "batch", batch) < 1:
-            raise ValueError(f"compile: expected batch of at least 1, got {batch}")
+        source, inputs = self._asked(batch, image_size)
         options = _options(device=device, precision=precision, weight_storage=weight_storage, accuracy=accuracy)
-        size = None if image_size is None else pair("compile", "image_size", image_size)
-        source, inputs = self._sized(int(batch), size)
         layers = None if outputs is None else self._layers(source, outputs)
         plan = partial(self._plan, source, inputs, layers, threads=threads, **options)
         if not boolean("compile", "tune", tune):
@@ -187,6 +186,10 @@ class Network:
 
         return tuned(plan)
 
+    def input_dims(self, batch: int | None = None, image_size: tuple[int, int] | None = None) -> dict[str, Dims]:
+        """The sizes of the inputs that compile(batch, image_size=...) plans for."""
+        return self._asked(batch, image_size)[1]
+
     def reference(self, *arrays: np.ndarray, outputs: Sequence[str] | None = None) -> Any:
         """The same on reference/ in float64, node by node: slow, and what the fast answer should be."""
         inputs = by_name(self.name, self.graph.inputs, arrays)
@@ -194,9 +197,16 @@ class Network:
         results = self.graph.evaluate(self.parameters, inputs, names)
         return results[0] if len(results) == 1 else tuple(results)
 
-    def _sized(self, batch: int, image_size: tuple[int, int] | None) -> tuple[Any, dict[str, Dims]]:
+    def _asked(self, batch: Any, image_size: Any) -> tuple[Any, dict[str, Dims]]:
+        """_sized, for what a user gives."""
+        if batch is not None and integer("compile", "batch", batch) < 1:
+            raise ValueError(f"compile: expected batch of at least 1, got {batch}")
+        size = None if image_size is None else pair("compile", "image_size", image_size)
+        return self._sized(None if batch is None else int(batch), size)
+
+    def _sized(self, batch: int | None, image_size: tuple[int, int] | None) -> tuple[Any, dict[str, Dims]]:
         """What is planned for a batch, with its graph and parameters, and the sizes of its inputs."""
-        inputs = self.graph.input_dims(batch)
+        inputs = self.graph.input_dims(batch or 1)
         if image_size is not None:
             images = [
                 name for name, dims in self.graph.inputs.items() if len(dims) == 3 and name not in self.graph.whole
@@ -233,7 +243,20 @@ class Network:
         self, source: Any, inputs: Mapping[str, Dims], layers: Sequence[str] | None, **options: Any
     ) -> CompiledNetwork:
         names = source.graph.outputs if layers is None else layers
+        self._check_sizes(source.graph, inputs)  # before any weights are drawn
         return CompiledNetwork(source.graph, source.parameters, inputs, names, max_bytes=self.max_bytes, **options)
+
+    def _check_sizes(self, graph: Graph, inputs: Mapping[str, Dims]) -> None:
+        """A layer in which images of these sizes end is no help without the sizes that the network is built for."""
+        try:
+            graph.infer_all(inputs)
+        except (TypeError, ValueError) as error:
+            given = ", ".join(f"{name} of shape {dims}" for name, dims in inputs.items())
+            built = ", ".join(
+                str(tuple(dims)) if name in graph.whole else f"(N, {', '.join(map(str, dims))})"
+                for name, dims in graph.inputs.items()
+            )
+            raise type(error)(f"{self.name}: {given} does not fit, its graph is for {built}: {error}") from None
 
     def _layers(self, source: Any, names: Sequence[str]) -> Sequence[str]:
         """Layers of the graph by the names that they have outside."""

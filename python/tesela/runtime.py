@@ -27,9 +27,7 @@ def num_threads() -> int:
 
 def set_num_threads(threads: int) -> None:
     """Sets num_threads() for the whole process; 0 returns to the default. Results do not change, bit for bit."""
-    if integer("set_num_threads", "threads", threads) < 0:
-        raise ValueError(f"set_num_threads: expected threads of at least 0, got {threads}")
-    _core.set_num_threads(threads)
+    _core.set_num_threads(integer("set_num_threads", "threads", threads))
 
 
 @contextlib.contextmanager

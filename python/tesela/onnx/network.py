@@ -40,6 +40,7 @@ class OnnxNetwork(Network):
         self._parameters = weights.read_only(
             {name: tensors.as_float32(array) for name, array in model.initializers.items() if array.dtype.kind == "f"}
         )
+        self._changed = False  # by load_state_dict
         self._plans = Remembered()
         self._by_value = {name for name, given in model.inputs.items() if given.dtype.kind != "f"}
         self._compiled = Remembered()
@@ -53,20 +54,24 @@ class OnnxNetwork(Network):
 
     # ------------------------------------------------------------------------------------------------------- binding
 
-    def _declared(self, batch: int, image_size: tuple[int, int] | None = None) -> dict[str, Dims]:
-        """Sizes of all inputs: the file's, input_dims, and `batch` for a first axis that is open."""
+    def _declared(self, batch: int | None, image_size: tuple[int, int] | None = None) -> dict[str, Dims]:
+        """Sizes of all inputs: the file's, input_dims, and `batch` for a first axis that is open, one where None."""
         result = {}
         sizes = {name: list(self._fixed.get(name, given.dims)) for name, given in self.model.inputs.items()}
+        first = [dims[0] for dims in sizes.values() if dims]
+        if batch is not None and batch not in first and all(isinstance(size, int) for size in first):
+            raise ValueError(f"{self.name}: expected batch {first[0] if first else None}, which the file or input_dims "
+                             f"says, got {batch}")  # fmt: skip
         if image_size is not None:
             for name in expect_images(self.name, [name for name, dims in sizes.items() if len(dims) == 4]):
                 sizes[name][2:] = image_size
         for name, dims in sizes.items():
             if dims and not isinstance(dims[0], int):
-                dims[0] = batch
+                dims[0] = batch or 1
             missing = next((i for i, d in enumerate(dims) if not isinstance(d, int)), None)
             if missing is not None:
                 raise ValueError(f"{self.name}: the size of {name!r} along axis {missing} is open; give it with "
-                                 "load(..., input_dims=...) or call the network")  # fmt: skip
+                                 "load(..., input_dims=...), compile(image_size=...) or a call")  # fmt: skip
             result[name] = tuple(dims)
         return result
 
@@ -139,9 +144,9 @@ class OnnxNetwork(Network):
         """The graph for a batch of one, or for the sizes that came last."""
         if self._plans:
             return list(self._plans.values())[-1].graph
-        return self._planned(self._declared(1)).graph
+        return self._planned(self._declared(None)).graph
 
-    def _sized(self, batch: int, image_size: tuple[int, int] | None) -> tuple[Translation, dict[str, Dims]]:
+    def _sized(self, batch: int | None, image_size: tuple[int, int] | None) -> tuple[Translation, dict[str, Dims]]:
         found = self._planned(self._declared(batch, image_size))
         return found, self._inputs(found)
 
@@ -175,18 +180,29 @@ class OnnxNetwork(Network):
             raise TypeError(f"{self.name}: expected weights as a dict or a path, got None")
         shapes = {name: Parameter(array.shape) for name, array in self.parameters.items()}
         self._parameters = weights.load(source, shapes, self.name)
+        self._changed = True
         self._plans.clear()
         self._compiled.clear()
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None, *, batch: int | None = None) -> onnx.ModelProto:
-        """The model as it was read, its initializers with the present parameters in float32."""
+        """The model as it was read; after load_state_dict with the present parameters, each rounded to its type in the
+        file. ValueError where that type does not hold one."""
         if batch is not None:
             raise ValueError(f"{self.name}: a loaded model keeps its own sizes, got batch={batch}")
         proto = onnx.ModelProto()
         proto.CopyFrom(self.model.proto)
-        for tensor in proto.graph.initializer:
-            if tensor.name in self.parameters and tensor.data_type == onnx.TensorProto.FLOAT:
-                tensor.CopyFrom(numpy_helper.from_array(self.parameters[tensor.name], tensor.name))
+        for tensor in proto.graph.initializer if self._changed else ():
+            if tensor.name in self.parameters:
+                tensor.CopyFrom(numpy_helper.from_array(self._stored(tensor), tensor.name))
         if path is not None:
             onnx.save(proto, os.fspath(path))
         return proto
+
+    def _stored(self, tensor: onnx.TensorProto) -> np.ndarray:
+        """The parameter that replaces this initializer, in its type."""
+        parameter, dtype = self.parameters[tensor.name], onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+        with np.errstate(over="ignore"):
+            stored = parameter.astype(dtype)
+        if (np.isinf(stored.astype(np.float32)) & ~np.isinf(parameter)).any():
+            raise ValueError(f"{self.name}: {tensor.name} has values that {dtype}, its type in the file, does not hold")
+        return stored
