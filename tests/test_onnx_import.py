@@ -43,8 +43,8 @@ def test_new_parameters_are_written_in_the_type_of_the_file(stored):
     """Without new ones the file is written as it was, also where float32 does not hold what is in it."""
     kind = getattr(TensorProto, stored)
     w = onnx.helper.make_tensor("w", kind, [2], [0.1, 3.0])
-    proto = model([node("Cast", ["w"], ["c"], to=TensorProto.FLOAT), node("Add", ["x", "c"], ["y"])],
-                  {"x": F([2])}, {"y": F([2])}, [w])  # fmt: skip
+    nodes = [node("Cast", ["w"], ["c"], to=TensorProto.FLOAT), node("Add", ["x", "c"])]
+    proto = model(nodes, x=(2,), initializers=[w])
     net, x = ts.onnx.load(proto.SerializeToString()), np.zeros(2, np.float32)
     assert net.to_onnx().graph.initializer[0] == w
     net.load_state_dict({"w": np.array([0.7, -5], np.float32)})
