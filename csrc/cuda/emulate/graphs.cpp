@@ -87,9 +87,11 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t handle) {
     counts.early += node->call.early;
   }
   ++counts.launched;
-  return enqueue(handle, {{}, [all = std::move(all)] {
-                            for (const auto& run : all) run();
-                          }});
+  GraphNode whole{};
+  whole.run = [all = std::move(all)] {
+    for (const auto& run : all) run();
+  };
+  return enqueue(handle, std::move(whole));
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
