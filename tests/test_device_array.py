@@ -567,11 +567,14 @@ def test_a_stream_that_captures_is_refused(rng):
     there, s = ts.to_device(x, "emulator"), _core.emulated_stream(blocking=False)
     expected = net(there).numpy()
     out = ts.to_device(np.zeros_like(expected), "emulator")
-    for call in (lambda: net(there), lambda: net.compile(device="emulator")(there, out=out)):
+    run = net.compile(device="emulator")
+    for call in (lambda: net(there), lambda: run(there, out=out)):
         _core.capture_emulated_stream(s, True)
-        with ts.stream(s), pytest.raises(ts.DeviceError, match="one that does not capture a graph"):
-            call()
-        _core.capture_emulated_stream(s, False)
+        try:
+            with ts.stream(s), pytest.raises(ts.DeviceError, match="one that does not capture a graph"):
+                call()
+        finally:
+            _core.capture_emulated_stream(s, False)
         with ts.stream(s):
             call()
     np.testing.assert_array_equal(out.numpy(), expected)

@@ -47,6 +47,12 @@ void finish(CUtensorMap& map, CUresult result, int64_t bytes) {
   if (bytes < small && driver <= 13010) reinterpret_cast<uint64_t*>(&map)[1] &= ~(uint64_t{1} << 21);
 }
 
+// Where the driver writes, at a multiple of 64. The result of a function may be written at once to a temporary of its
+// caller, which g++ aligns only where it optimises.
+struct Encoded {
+  CUtensorMap map;
+};
+
 cuuint32_t elements_of_row(MmaType type) { return static_cast<cuuint32_t>(swizzled_row / bytes_of(type)); }
 
 }  // namespace
@@ -55,12 +61,13 @@ CUtensorMap tiled_map(const void* matrix, MmaType type, int64_t rows, int64_t co
   const cuuint64_t size[] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
   const cuuint64_t bytes_of_stride[] = {static_cast<cuuint64_t>(stride * bytes_of(type))};
   const cuuint32_t box[] = {elements_of_row(type), static_cast<cuuint32_t>(box_rows)}, step[] = {1, 1};
-  CUtensorMap map;
-  const CUresult result = tiled_function()(&map, data_type(type), 2, const_cast<void*>(matrix), size, bytes_of_stride,
-                                           box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                                           CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  finish(map, result, std::max(rows * stride, columns) * bytes_of(type));
-  return map;
+  Encoded encoded;
+  const CUresult result =
+      tiled_function()(&encoded.map, data_type(type), 2, const_cast<void*>(matrix), size, bytes_of_stride, box, step,
+                       CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+                       CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  finish(encoded.map, result, std::max(rows * stride, columns) * bytes_of(type));
+  return encoded.map;
 }
 
 CUtensorMap im2col_map(const void* x, MmaType type, int64_t N, int64_t IH, int64_t IW, int64_t channels,
@@ -71,13 +78,13 @@ CUtensorMap im2col_map(const void* x, MmaType type, int64_t N, int64_t IH, int64
   const cuuint64_t bytes_of_strides[] = {wide(pixel), wide(IW * pixel), wide(strides.image * bytes)};
   const int lower[] = {box.lower_w, box.lower_h}, upper[] = {box.upper_w, box.upper_h};
   const cuuint32_t step[] = {1, static_cast<cuuint32_t>(box.step_w), static_cast<cuuint32_t>(box.step_h), 1};
-  CUtensorMap map;
-  const CUresult result = im2col_function()(&map, data_type(type), 4, const_cast<void*>(x), size, bytes_of_strides,
-                                            lower, upper, elements_of_row(type), static_cast<cuuint32_t>(pixels), step,
-                                            CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-                                            CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  finish(map, result, std::max({N * strides.image * bytes, IH * IW * pixel, channels * bytes}));
-  return map;
+  Encoded encoded;
+  const CUresult result = im2col_function()(
+      &encoded.map, data_type(type), 4, const_cast<void*>(x), size, bytes_of_strides, lower, upper,
+      elements_of_row(type), static_cast<cuuint32_t>(pixels), step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+      CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  finish(encoded.map, result, std::max({N * strides.image * bytes, IH * IW * pixel, channels * bytes}));
+  return encoded.map;
 }
 
 }  // namespace tesela::TESELA_DEVICE

@@ -40,6 +40,10 @@ class Operator:
         """Checks and completes attributes; the keyword arguments are the operator's public ones."""
         return {}
 
+    def keywords(self) -> list[str]:
+        """The names that attributes() takes."""
+        return list(inspect.signature(self.attributes).parameters)
+
     def dims(self, attributes: dict[str, Any], **operands: Any) -> list[Dims]:
         """Sizes of each result. Operands are the sizes of tensors and parameters."""
         raise NotImplementedError
