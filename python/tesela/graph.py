@@ -312,7 +312,7 @@ class Graph:
     def _operands(self, operator: Operator, inputs: Sequence[Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Operand -> value or list of values, for an operator that takes so many of these kinds."""
         if len(inputs) > len(operator.tensors):
-            taken, keywords = ", ".join(operator.tensors), ", ".join(_keywords(operator))
+            taken, keywords = ", ".join(operator.tensors), ", ".join(operator.keywords())
             raise TypeError(
                 f"{operator.name}: expected at most {len(operator.tensors)} inputs ({taken}), and "
                 f"{keywords or 'nothing else'} by name, got {inputs}"
@@ -352,11 +352,11 @@ class Graph:
 
     @staticmethod
     def _check_keywords(operator: Operator, attributes: Mapping[str, Any]) -> None:
-        known = _keywords(operator)
+        known = operator.keywords()
         for keyword in attributes:
             if keyword not in known:
-                expected = f"one of {', '.join(known)}" if known else "none"
-                raise TypeError(f"{operator.name}: expected a keyword that is {expected}, got {keyword!r}")
+                expected = f"keywords among {', '.join(known)}" if known else "no keywords"
+                raise TypeError(f"{operator.name}: expected {expected}, got {keyword!r}")
 
     def _check_shared(self, layer: Any, names: Mapping[str, str], parameters: Mapping[str, Parameter]) -> None:
         for operand, name in names.items():
@@ -389,10 +389,6 @@ class Graph:
             return function(*args, **kwargs)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {layer!r}: {error}") from None
-
-
-def _keywords(operator: Operator) -> list[str]:
-    return list(inspect.signature(operator.attributes).parameters)
 
 
 def _builder(op: str) -> Callable[..., Any]:

@@ -24,6 +24,9 @@ class Activation(Operator):
         value = keywords.get(self.keyword, arguments.ACTIVATIONS[self.name])
         return {self.keyword: number(self.name, self.keyword, value)}
 
+    def keywords(self):
+        return [self.keyword] if self.keyword else []
+
     def fused(self, a) -> arguments.Activation:
         """The same, as the `activation` attribute of another operator."""
         return (self.name, a[self.keyword]) if self.keyword else self.name
