@@ -7,12 +7,14 @@ ever allocated.
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 
 import numpy as np
 import pytest
 import tesela
-from tesela import _core
+from tesela import _core, reference
+from tesela.operators import TABLE
 
 
 def zeros(*shape: int, dtype=np.float32) -> np.ndarray:
@@ -424,7 +426,7 @@ GRAPHS = [
     (lambda g, x: g.concat("c", list(pool_with_indices(g, x))), TypeError, ["layer 'c'", "concat", "'pool:1'"]),
     (lambda g, x: g.add("a", *pool_with_indices(g, x)), TypeError, ["layer 'a'", "add", "'pool:1'"]),
     (lambda g, x: g.relu(x), ValueError, ["layer 'image'", "the name is taken", "comes before its inputs"]),
-    (lambda g, x: g.conv2d("c", x, 4, 3, pad=1), TypeError, ["layer 'c'", "conv2d", "keywords among stride, padding", "'pad'"]),
+    (lambda g, x: g.conv2d("c", x, 4, 3, pad=1), TypeError, ["layer 'c'", "keywords among stride, padding", "'pad'"]),
     (lambda g, x: g.elu("e", x, beta=1), TypeError, ["layer 'e'", "elu", "alpha", "'beta'"]),
     (lambda g, x: g.relu("r", x, alpha=1), TypeError, ["layer 'r'", "relu", "no keywords", "'alpha'"]),
     (lambda g, x: g.max_pool2d("p", x, 2), TypeError, ["layer 'p'", "max_pool2d", "kernel_size", "by name", "2"]),
@@ -446,6 +448,14 @@ def test_a_refused_layer_leaves_no_name_behind():
         g.relu("r", "nothing")
     g.output(g.relu("r", x))
     assert [node.name for node in g.nodes] == ["r"]
+
+
+@pytest.mark.parametrize("op", sorted(TABLE))
+def test_operators_name_their_keywords(op):
+    """Those of its function, but for the operands."""
+    given = inspect.signature(getattr(reference, op)).parameters
+    operands = {*(tensor.rstrip("*") for tensor in TABLE[op].tensors), *TABLE[op].parameters}
+    assert set(TABLE[op].keywords()) == set(given) - operands
 
 
 def test_a_network_has_a_graph_of_its_own():

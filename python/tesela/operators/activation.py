@@ -71,6 +71,8 @@ class SiLU(Activation, name="silu"):
 
 
 class GELU(Activation, name="gelu"):
+    keyword = "approximate"
+
     def attributes(self, *, approximate="none"):
         if approximate not in ("none", "tanh"):
             raise ValueError(f"gelu: expected approximate 'none' or 'tanh', got {approximate!r}")
