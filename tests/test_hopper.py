@@ -92,6 +92,7 @@ def test_every_schedule_gives_the_same_bits(tile, precision, schedule, rng, monk
 
 # What tensor cores add at once: products of 16 bits, of tf32, and the bits of each that they keep below float32's.
 ADDERS = {"mma": (8, 4, 1), "wgmma": (16, 8, 2)}  # of an A100 and an H100
+LARGE = {"mma": 3, "wgmma": 1}  # of float32's three products, those that are added to sums as large as the result's
 # Of two operands that are rounded, in parts of their product. wgmma cuts activations to tf32.
 ROUNDED = {"float32": 3 * 2.0**-22, "tf32": 2.0**-10, "bfloat16": 2.0**-8, "float16": 2.0**-10}
 
@@ -99,13 +100,13 @@ ROUNDED = {"float32": 3 * 2.0**-22, "tf32": 2.0**-10, "bfloat16": 2.0**-8, "floa
 def allowed(rung, precision, magnitude, terms):
     """How far a sum of so many products may be from the exact one, magnitude being that of their absolute values.
 
-    Every block cuts its terms and its sum. Of float32's three products only one has sums that large, in stretches of 32
-    which are added to the nearest. Five more units are of parts and of what follows the sum.
+    Every block cuts its terms and its sum; float32's in stretches of 32, which are added to the nearest. Five more
+    units are of parts and of what follows the sum.
     """
     of_16_bits, of_tf32, extra = ADDERS[rung]
     block = of_tf32 if precision in ("float32", "tf32") else of_16_bits
     of_block = (block + 1) / 2**extra + 1
-    sums = 32 / block * of_block + 1 + terms / 64 if precision == "float32" else terms / block * of_block
+    sums = LARGE[rung] * 32 / block * of_block + 1 + terms / 64 if precision == "float32" else terms / block * of_block
     operands = ROUNDED[precision] + (2.0**-11 if (rung, precision) == ("wgmma", "tf32") else 0)
     return (operands + (sums + 5) * 2.0**-23) * magnitude
 

@@ -6,12 +6,12 @@
 // or 32 x 32 results in fragments of mma.m16n8, which ldmatrix loads, for all types alike.
 //
 // tf32: both numbers are rounded to nearest. float32 from tf32 (11 significant bits) by three products: x = hi + lo, hi
-// = tf32(x), lo = tf32(x - hi), and x y ~ lo_x hi_y + hi_x lo_y + hi_x hi_y. What is left out, and the rounding of lo,
-// are below 3 * 2^-22 |x y|. Tensor cores cut each product and each sum toward zero, some units of 2^-24 of what they
-// have summed by then. So that this does not add up, the small products have accumulators of their own, and all are
-// emptied into ordinary float32 sums after every tile. (Ootomo and Yokota, "Recovering single precision accuracy from
-// Tensor Cores", 2022.) An infinity or NaN in x makes lo a NaN, where float32 might have given
-// an infinity. Not measured on a GPU yet.
+// = tf32(x), lo = tf32(x - hi), and x y ~ lo_x hi_y + hi_x lo_y + hi_x hi_y, smallest first. What is left out, and the
+// rounding of lo, are below 3 * 2^-22 |x y|. Tensor cores cut products and sums toward zero; so that this does not add
+// up, the accumulators are emptied into ordinary float32 sums after every tile. (Ootomo and Yokota, "Recovering single
+// precision accuracy from Tensor Cores", 2022. Accumulators of their own for the small products would let two thirds of
+// what is cut be cut from smaller sums, but the tile of 64 x 64 then spills.) An infinity or NaN in x makes lo a NaN,
+// where float32 might have given an infinity. Not measured on a GPU yet.
 
 #pragma once
 
@@ -98,9 +98,9 @@ struct Fragment {
   }
 };
 
-// Adds a tile's products, of split the small ones to `small`.
+// c += a tile's products.
 template <class Tile>
-__device__ void multiply_stage(const MmaStage<Tile>& stage, MmaSums<Tile>& sum, MmaSums<Tile>& small) {
+__device__ void multiply_stage(const MmaStage<Tile>& stage, MmaSums<Tile>& sum) {
   constexpr int fragments = Tile::WM / 16;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const Chunk in_a = a_chunk(lane), in_b = b_chunk(lane);
@@ -120,20 +120,20 @@ __device__ void multiply_stage(const MmaStage<Tile>& stage, MmaSums<Tile>& sum, 
       ptx::ldmatrix(bits, stage.b + swizzled_place(column + j, k + in_b.chunk * 16));
       Fragment<Tile, 2> b[2];
       b[0].set(bits), b[1].set(bits + 2);
-      // Of each sum not one after the other, which would have to wait.
-      const auto multiply = [&](MmaSums<Tile>& to, auto of_a, auto of_b) {
+      // Smallest products first, and of each sum not one after the other, which would have to wait.
+      const auto multiply = [&](auto of_a, auto of_b) {
         TESELA_UNROLL
         for (int half = 0; half < 2; ++half) {
           TESELA_UNROLL
           for (int i = 0; i < fragments; ++i) {
-            ptx::mma<Tile::type>(to.at[i][j / 8 + half], a[i].*of_a, b[half].*of_b);
+            ptx::mma<Tile::type>(sum.at[i][j / 8 + half], a[i].*of_a, b[half].*of_b);
           }
         }
       };
       using A = Fragment<Tile, 4>;
       using B = Fragment<Tile, 2>;
-      if constexpr (Tile::split) multiply(small, &A::low, &B::high), multiply(small, &A::high, &B::low);
-      multiply(sum, &A::high, &B::high);
+      if constexpr (Tile::split) multiply(&A::low, &B::high), multiply(&A::high, &B::low);
+      multiply(&A::high, &B::high);
     }
   }
 }
@@ -155,12 +155,11 @@ __device__ MmaSums<Tile> mma_product(int steps, Copy& copy, MmaMemory<Tile>& mem
     __syncthreads();  // this step's tile is there for all, and the last one's has been read by all
     start(step + stages - 1, free);
     if constexpr (Tile::split) {
-      MmaSums<Tile> recent{}, small{};
-      multiply_stage<Tile>(memory.stage[stage], recent, small);
-      recent.add(small);
+      MmaSums<Tile> recent{};
+      multiply_stage<Tile>(memory.stage[stage], recent);
       sum.add(recent);
     } else {
-      multiply_stage<Tile>(memory.stage[stage], sum, sum);
+      multiply_stage<Tile>(memory.stage[stage], sum);
     }
     free = stage;
     stage = stage == stages - 1 ? 0 : stage + 1;
