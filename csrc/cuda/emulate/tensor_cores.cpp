@@ -37,7 +37,11 @@ struct Adder {
 };
 constexpr Adder a100{8, 4, 1, -132}, h100{16, 8, 2, -133};
 
-int exponent_of(double x) { return static_cast<int>(__builtin_bit_cast(uint64_t, x) >> 52 & 0x7ff) - 1023; }
+// Of zero far below the least, of an infinity or NaN so large that it shows even where it meets a zero.
+int exponent_of(double x) {
+  const int biased = static_cast<int>(__builtin_bit_cast(uint64_t, x) >> 52 & 0x7ff);
+  return biased == 0x7ff ? 4096 : biased - 1023;
+}
 double power_of_two(int exponent) { return __builtin_bit_cast(double, static_cast<uint64_t>(exponent + 1023) << 52); }
 
 // sums[j] += a[i] * b[i, j], in blocks of i.
@@ -49,7 +53,7 @@ void add_products(MmaType type, const Adder& adder, const double* a, const doubl
   for (int first = 0; first < count; first += block) {
     for (int j = 0; j < n; ++j) largest[j] = std::max(adder.least_exponent, exponent_of(static_cast<double>(sums[j])));
     for (int i = first; i < first + block; ++i) {
-      const int exponent = exponent_of(a[i]);  // of zero far below the least
+      const int exponent = exponent_of(a[i]);
       for (int j = 0; j < n; ++j) largest[j] = std::max(largest[j], exponent + exponent_of(b[i * n + j]));
     }
     if (std::any_of(largest, largest + n, [](int exponent) { return exponent >= special; })) {
