@@ -30,8 +30,7 @@ cudaMemPool_t result_pool() {
 cudaMemPool_t result_pool() { return nullptr; }
 #endif
 
-// Gives back what the pool keeps. Memory that was freed in stream order counts as used until the host has waited for
-// it.
+// Gives back what the pool keeps. What was freed in stream order counts as used until the host has waited for it.
 void trim_results() {
   cudaStreamSynchronize(cudaStreamLegacy);
 #ifdef __CUDACC__
