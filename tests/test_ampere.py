@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from tensor_cores import CASES, PRECISIONS, allowed, expect_errors_of, integers, planned, rounded_to
 from tesela import _core, reference
 from tesela.runtime import current_device
-from test_hopper import CASES, PRECISIONS, allowed, integers, planned, rounded_to
 
 pytestmark = [pytest.mark.emulator, pytest.mark.usefixtures("on_device")]
 
@@ -24,11 +24,6 @@ BEYOND_TMA = {
     "dilation": ((1, 8, 1, 260), (8, 8, 1, 2), {"dilation": (1, 256)}),
     "groups": ((1, 40, 3, 3), (80, 8, 2, 2), {"groups": 5}),
 }
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(23)
 
 
 @pytest.fixture(autouse=True)
@@ -81,16 +76,7 @@ def test_every_schedule_gives_the_same_bits(tile, precision, schedule, rng, monk
 @pytest.mark.parametrize("positive", [False, True])
 def test_errors_are_those_of_the_precision(positive, precision, tile, rng, monkeypatch):
     monkeypatch.setenv("TESELA_MMA_TILE", tile)
-    x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 96, 5, 5), (16, 96, 3, 3)))
-    if positive:  # what is cut has one direction then
-        x, weight = np.abs(x), np.abs(weight)
-    residual = rng.standard_normal((1, 16, 3, 3)).astype(np.float32)
-    y, _ = planned(precision, x, weight, None, residual, "leaky_relu")
-    expected = reference.add(reference.conv2d(x, weight), residual, activation=("leaky_relu", 0.0))
-    magnitude = reference.conv2d(np.abs(x), np.abs(weight)) + np.abs(residual)
-    bound = allowed("mma", precision, magnitude, 96 * 9) + np.abs(expected) * PRECISIONS[precision]
-    assert (np.abs(y - expected) <= bound).all()
-    assert np.abs(y - expected).max() > 0
+    expect_errors_of("mma", precision, positive, rng)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -8,11 +8,6 @@ from tesela import _core
 pytestmark = pytest.mark.emulator
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(23)
-
-
 def layers():
     """Every kernel that a network with channels last is made of, one after the other."""
     g = ts.Graph("layers")

@@ -92,11 +92,6 @@ def on_device(name, arrays, keywords):
     return getattr(ts, name)(*arrays, **keywords)
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(31)
-
-
 # --------------------------------------------------------------------------------------------------------- operators
 
 

@@ -12,11 +12,6 @@ from tesela import reference as ref
 
 
 @pytest.fixture
-def rng():
-    return np.random.default_rng(2012)
-
-
-@pytest.fixture
 def torch():
     torch = pytest.importorskip("torch")
     threads = torch.get_num_threads()

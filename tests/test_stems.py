@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from tensor_cores import PRECISIONS, integers, rounded_to
 from tesela import _core, reference
 from tesela.runtime import current_device
-from test_hopper import PRECISIONS, integers, rounded_to
 
 pytestmark = [pytest.mark.emulator, pytest.mark.usefixtures("on_device")]
 
@@ -20,11 +20,6 @@ STEMS = {  # x, weight, keyword arguments of conv2d; the networks' own filters, 
     "one-column": ((2, 2, 9, 1), (8, 2, 4, 1), {"stride": 2, "padding": (1, 0)}),
 }
 FORMS = {"rows of taps, ": "rows of taps to channels", "windows, ": "windows to channels"}
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(29)
 
 
 def sides(value):
