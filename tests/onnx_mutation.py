@@ -371,7 +371,7 @@ class Unclear(Exception):
 def _ran(data: bytes) -> str:
     network = ts.onnx.load(data, max_bytes=MAX_BYTES)
     inputs = network.model.inputs
-    sizes = network._declared(1)
+    sizes = network._declared(None)
     if sum(math.prod(max(d, 1) for d in dims) for dims in sizes.values()) * 8 > MAX_BYTES:
         network.compile()
         return "compiled"
