@@ -8,7 +8,6 @@ function of its operator's name in reference/; `Graph.evaluate` runs them all.
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -396,8 +395,7 @@ def _builder(op: str) -> Callable[..., Any]:
         return self.apply(op, name, *inputs, **attributes)
 
     method.__name__ = method.__qualname__ = op
-    attributes = inspect.signature(TABLE[op].attributes)
-    method.__doc__ = f"Appends {op}{attributes}; see ops.{op}."
+    method.__doc__ = f"Appends {op}({', '.join(TABLE[op].keywords())}); see ops.{op}."
     return method
 
 
