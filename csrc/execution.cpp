@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <mutex>
+#include <string>
 #include <utility>
 
 #include "program.h"
@@ -127,7 +129,12 @@ void Program::execute(Context& context, Team& team, double* seconds, void* strea
       if (seconds) seconds += steps_[s].each->step_count();
       continue;
     }
-    steps_[s].plan->run(context.inputs[s].data(), context.outputs[s].data(), execution);
+    try {
+      steps_[s].plan->run(context.inputs[s].data(), context.outputs[s].data(), execution);
+    } catch (const ShapeError& error) {  // an index in the data that is none; the operator says which
+      if (steps_[s].name == steps_[s].op) throw;
+      throw ShapeError("layer '" + steps_[s].name + "': " + error.what());
+    }
     if (seconds) {
       backend_.wait(execution.stream);
       *seconds++ += std::chrono::duration<double>(clock::now() - start).count();
@@ -164,7 +171,8 @@ void Program::launch(Context& context, void* stream) {
   context.device->launch();
 }
 
-// Every thread takes one image after the other; those left when no full round remains are shared by all.
+// Every thread takes one image after the other; those left when no full round remains are shared by all. A task must
+// not throw: what the first of the refused images has to say is thrown when all are done.
 void Program::execute_each_image(Context& context, size_t s, Team& team, double* seconds) {
   Program& each = *steps_[s].each;
   const int64_t images = spec(steps_[s].inputs[0]).dims[0], apart = images / team.size() * team.size();
@@ -184,14 +192,26 @@ void Program::execute_each_image(Context& context, size_t s, Team& team, double*
     each.bind(own);
     each.execute(own, by, spent, nullptr);
   };
+  std::mutex failing;
+  int64_t failed = images;
+  std::string why;
+  const auto try_to_run = [&](int64_t image, int worker, Team& by, double* spent) {
+    try {
+      run(image, worker, by, spent);
+    } catch (const ShapeError& error) {
+      std::lock_guard lock(failing);
+      if (image < failed) failed = image, why = error.what();
+    }
+  };
   const size_t count = each.step_count();
   std::vector<double> spent(seconds ? count * static_cast<size_t>(team.size()) : 0);  // by each worker
   team.run(apart, [&](int64_t image, int worker) {
     Team alone(1);
-    run(image, worker, alone, seconds ? spent.data() + static_cast<size_t>(worker) * count : nullptr);
+    try_to_run(image, worker, alone, seconds ? spent.data() + static_cast<size_t>(worker) * count : nullptr);
   });
   for (size_t i = 0; i < spent.size(); ++i) seconds[i % count] += spent[i] / team.size();
-  for (int64_t image = apart; image < images; ++image) run(image, 0, team, seconds);
+  for (int64_t image = apart; image < images; ++image) try_to_run(image, 0, team, seconds);
+  if (failed < images) throw ShapeError("image " + std::to_string(failed) + " by itself: " + why);
 }
 
 // Resolves the operands of every step, given those of the program. Arrays that the steps cannot use where they lie have

@@ -8,7 +8,9 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -84,7 +86,13 @@ class Workers {
     shares_ = std::vector<Share>(static_cast<size_t>(workers) + 1);
     stop_.store(false, std::memory_order_relaxed);
     const uint32_t epoch = epoch_.load(std::memory_order_relaxed);
-    for (int w = 1; w <= workers; ++w) threads_.emplace_back([this, w, epoch] { loop(w, epoch); });
+    try {
+      for (int w = 1; w <= workers; ++w) threads_.emplace_back([this, w, epoch] { loop(w, epoch); });
+    } catch (const std::system_error& error) {
+      throw std::runtime_error("threads: expected " + std::to_string(workers + 1) +
+                               ", the system grants no more than " + std::to_string(threads_.size() + 1) + " (" +
+                               error.what() + "); ask for fewer by set_num_threads or TESELA_NUM_THREADS");
+    }
   }
 
   void loop(int worker, uint32_t seen) {

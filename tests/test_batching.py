@@ -163,3 +163,34 @@ def test_what_mixes_images_ends_the_part_that_runs_apart(build):
         return build(g, g.conv2d("c", x, 16, 3))
 
     assert chosen(whole)[0] == 1
+
+
+def test_an_error_of_an_image_that_runs_apart_is_raised(monkeypatch):
+    """By the thread that called, when all images are done; it was a worker's, and nobody caught it."""
+    monkeypatch.setattr(batching, "images_apart", lambda *_: 1)
+    monkeypatch.setattr(compile, "images_apart", lambda *_: 1)
+    g = tesela.Graph("unpooling")
+    g.output(g.max_unpool2d("up", g.input("x", (2, 2, 2)), g.input("i", (2, 2, 2), "int64"), kernel_size=2))
+    x, indices = np.ones((5, 2, 2, 2), np.float32), np.zeros((5, 2, 2, 2), np.int64)
+    indices[3:, 1] = 16
+    run = tesela.Network(g).compile(5, threads=2)
+    for _ in range(20):
+        with pytest.raises(
+            ValueError, match=r"image 3 by itself: layer 'up': max_unpool2d: index 16 at .* \(0, 1, 0, 0\)"
+        ):
+            run(x, indices)
+    assert run(x, np.zeros_like(indices)).sum() == 10
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_what_all_images_share_is_added_to_each(batch, rng):
+    """A value without the batch has the sizes of a residual or a gate only where there is one image."""
+    g = tesela.Graph("shared")
+    x = g.input("x", (8, 3, 3))
+    mean = g.reduce_mean("mean", x, axes=(0,))
+    gate = g.reduce_max("gate", x, axes=(0, 2, 3))
+    y = g.add("sum", g.conv2d("conv", x, 8, 1), mean)
+    g.output(g.mul("gated", g.conv2d("wide", y, 8, 1), gate))
+    net = tesela.Network(g)
+    images = rng.standard_normal((batch, 8, 3, 3)).astype(np.float32)
+    np.testing.assert_allclose(net.compile(batch)(images), net.reference(images), rtol=1e-4, atol=1e-5)

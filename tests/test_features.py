@@ -58,6 +58,12 @@ def test_cosine(rng):
         ({"k": 0}, ValueError, "expected k from 1 to the 5 rows of the database, got 0"),
         ({"k": 6}, ValueError, "got 6"),
         ({"k": 1.5}, TypeError, "expected k as an integer"),
+        (
+            {"database": np.full((5, 3), np.nan, np.float32)},
+            ValueError,
+            "database of finite numbers, got NaN .* in row 0",
+        ),
+        ({"queries": np.float32([[0, 0, 0], [0, np.inf, 0]])}, ValueError, "queries of finite numbers, .* in row 1"),
         ({"queries": np.zeros((2, 4), np.float32)}, ValueError, r"got shapes \(2, 4\) and \(5, 3\)"),
         ({"queries": np.zeros((2, 3))}, TypeError, "queries of dtype float32, got float64"),
     ],

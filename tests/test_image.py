@@ -330,6 +330,12 @@ def test_save_puts_pictures_in_rows(channels, tmp_path):
     assert (grid[4:6] == 255).all() and (grid[6:, 16:] == 255).all()
 
 
+@pytest.mark.parametrize("option", ["columns", "zoom"])
+def test_save_refuses_none_of_a_row(option, tmp_path):
+    with pytest.raises(ValueError, match=f"image: expected {option} of at least 1, got 0"):
+        image.save(np.zeros((1, 1, 2, 2)), tmp_path / "none.png", **{option: 0})
+
+
 def test_save_clips(tmp_path):
     image.save(np.array([[[[-1.0, 0.5, 2.0]]]]), tmp_path / "clipped.png")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "clipped.png")), [[0, 128, 255]])

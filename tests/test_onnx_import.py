@@ -8,7 +8,7 @@ import pytest
 import tesela as ts
 
 onnx = pytest.importorskip("onnx")
-from onnx import TensorProto  # noqa: E402
+from onnx import TensorProto, helper  # noqa: E402
 from onnx_mutation import F, branch, model, node, tensor  # noqa: E402
 from tesela.passes import optimize  # noqa: E402
 
@@ -306,6 +306,22 @@ def test_a_branch_with_other_outputs():
     del proto.graph.node[0].attribute[1].g.output[:]
     with pytest.raises(ValueError, match=r"If.*expected a branch with 1 outputs, got 0"):
         ts.onnx.load(proto.SerializeToString()).compile()
+
+
+def test_values_that_decide_a_plan_are_kept_as_they_were():
+    """The caller may write to his array; a later plan for the same values finds what they were."""
+    nodes = [node("Relu", ["x"], ["r"]), node("Gather", ["r", "i"], axis=0)]
+    graph = helper.make_graph(
+        nodes, "case",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 2]),
+         helper.make_tensor_value_info("i", TensorProto.INT64, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    )  # fmt: skip
+    net = ts.onnx.load(helper.make_model(graph).SerializeToString())
+    x, index = np.arange(8, dtype=np.float32).reshape(4, 2), np.array([0])
+    expected = net(x, index)
+    index[0] = 3
+    np.testing.assert_array_equal(net.extract(x, np.array([0]), ["y"])["y"], expected)
 
 
 def test_a_computed_condition_is_refused():

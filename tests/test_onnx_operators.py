@@ -324,3 +324,33 @@ def test_several_inputs_and_outputs_with_open_sizes():
                 np.testing.assert_allclose(y, e, rtol=0, atol=1e-5 * np.abs(e).max())
     with pytest.raises(ValueError, match="expected b of shape"):
         network(x(1, 3, 5, 6), x(1, 4, 5, 7))
+
+
+# ------------------------------------------------------------------------------------------------- computed integers
+
+
+def test_a_computed_integer_is_divided_by_a_known_one():
+    """The rows of places in a plane; toward zero."""
+    integers = (("y", TensorProto.INT64), ("z", TensorProto.INT64))
+    nodes = [node("ArgMax", ["x"], ["i"], axis=1), node("Div", ["i", "w"], ["y"]),
+             node("Neg", ["i"], ["n"]), node("Div", ["n", "w"], ["z"])]  # fmt: skip
+    agrees(nodes, {"x": x(64, 40)}, [tensor(4, "w", np.int64)], integers)
+
+
+@pytest.mark.parametrize("divisor", [41, 47, 55, 1e38])
+def test_a_quotient_that_is_rounded_down_is_a_quotient(divisor):
+    """41 times the nearest to 1/41 is less than one; the reciprocal of 1e38 is no normal number."""
+    given = np.arange(-300, 300) * np.float64(divisor)
+    given = given[np.abs(given) < 3e38].astype(np.float32)[None]
+    agrees([node("Div", ["x", "d"], ["q"]), node("Floor", ["q"])], {"x": given}, [tensor(divisor, "d")], relative=0)
+    if divisor > 1e37:
+        agrees([node("Div", ["x", "d"])], {"x": given}, [tensor(divisor, "d")], relative=1e-7)
+
+
+def test_places_of_32_bits_and_integers_without_the_negative():
+    integers = (("y", TensorProto.FLOAT), ("z", TensorProto.INT64))
+    nodes = [node("ArgMax", ["x"], ["i"], axis=1, keepdims=0), node("Cast", ["i"], ["j"], to=TensorProto.INT32),
+             node("Gather", ["x", "j"], ["a"], axis=0), node("Gather", ["a", "k"], ["y"], axis=1),
+             node("Neg", ["i"], ["n"]), node("Clip", ["n", "low"], ["c"]), node("Sub", ["c", "i"], ["z"])]  # fmt: skip
+    initializers = [tensor([1, 0, -1], "k", np.int32), tensor(0, "low", np.int64)]
+    agrees(nodes, {"x": x(8, 6)}, initializers, integers)

@@ -45,8 +45,9 @@ constexpr Build builds[] = {
 #else
     {&avx512::kernels,
      [] {
-       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+       return __builtin_cpu_supports("fma") && __builtin_cpu_supports("avx512f") &&
+              __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+              __builtin_cpu_supports("avx512dq");
      }},
 #endif
 #endif

@@ -100,7 +100,9 @@ def flat(value: Padding) -> tuple[int, int, int, int]:
     return (*value[0], *value[1])
 
 
-def convolution_padding(value: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Padding:
+def convolution_padding(
+    op: str, value: Any, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Padding:
     """`padding` of conv2d, where "same" and "valid" depend on the kernel. As in PyTorch, "same" asks for stride 1."""
     if not isinstance(value, str):
         return value
@@ -108,13 +110,13 @@ def convolution_padding(value: Any, kernel: Sequence[int], stride: Sequence[int]
         return (0, 0), (0, 0)
     if value == "same":
         if tuple(stride) != (1, 1):
-            raise ValueError(f"conv2d: padding='same' needs stride 1, got {tuple(stride)}")
+            raise ValueError(f"{op}: padding='same' needs stride 1, got {tuple(stride)}")
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         if max(totals) >= 2**62:
-            raise ValueError(f"conv2d: expected dilation of less than 2^62 elements in all, got {tuple(dilation)} for "
+            raise ValueError(f"{op}: expected dilation of less than 2^62 elements in all, got {tuple(dilation)} for "
                              f"kernel {tuple(kernel)}")  # fmt: skip
         return tuple((total // 2, total - total // 2) for total in totals)
-    raise ValueError(f"conv2d: expected padding 'same' or 'valid', got {value!r}")
+    raise ValueError(f"{op}: expected padding 'same' or 'valid', got {value!r}")
 
 
 Activation = None | str | tuple[str, float]

@@ -74,7 +74,7 @@ class CompiledNetwork:
         self._algorithms = dict(algorithms or {})
         _core.set_planning_threads(threads or _core.num_threads())
         try:
-            self._program = self._lower(replace(graph, outputs=list(outputs)), parameters)
+            self._program = self._lower(replace(graph, outputs=list(outputs), dims=sizes), parameters)
         finally:
             _core.set_planning_threads(0)
         for layer in self._algorithms.keys() - self.choices.keys():

@@ -38,6 +38,11 @@ def search(
         raise ValueError(f"search: expected metric as one of {', '.join(map(repr, METRICS))}, got {metric!r}")
     if not 1 <= integer("search", "k", k) <= len(database):
         raise ValueError(f"search: expected k from 1 to the {len(database)} rows of the database, got {k}")
+    for name, rows in (("queries", queries), ("database", database)):
+        finite = np.isfinite(rows.min(axis=1)) & np.isfinite(rows.max(axis=1))  # a NaN is both
+        if not finite.all():
+            raise ValueError(f"search: expected {name} of finite numbers, got NaN or infinity in row "
+                             f"{int(finite.argmin())}")  # fmt: skip
     if metric == "cosine":
         queries, database = _unit(queries), _unit(database)
     elif metric == "l2":

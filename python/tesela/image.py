@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arguments import pair
+from .arguments import integer, pair
 
 try:
     from PIL import Image, ImageOps
@@ -151,9 +151,12 @@ def save(array: np.ndarray, path: str | os.PathLike[str], columns: int | None = 
         raise ValueError(f"image: expected pictures of shape (N, 1 or 3, H, W), got {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError("image: expected finite values, got NaN or infinity")
+    columns = len(array) if columns is None else columns
+    for name, value in (("columns", columns), ("zoom", zoom)):
+        if integer("image", name, value) < 1:
+            raise ValueError(f"image: expected {name} of at least 1, got {value}")
     array = array.repeat(zoom, axis=2).repeat(zoom, axis=3)
     n, channels, height, width = array.shape
-    columns = n if columns is None else columns
     rows, gap = -(-n // columns), 2
     sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8)
     for i, picture in enumerate(np.rint(255 * np.clip(array, 0, 1)).astype(np.uint8)):

@@ -90,6 +90,7 @@ class Network:
         self._seed = seed
         self._parameters = None if weights_from is None else weights.load(weights_from, graph.parameters, graph.name)
         self._compiled = Remembered()
+        self._generation = 0  # of the parameters: a plan made from earlier ones is not found again
 
     @property
     def name(self) -> str:
@@ -233,8 +234,9 @@ class Network:
         """The plan for what was bound, made where there is none yet."""
         graph = bound.source.graph
         names = None if outputs is None else tuple(outputs)
-        key = (tuple(bound.inputs.items()), names, _core.selected_isa(), bound.device, id(graph))
-        # The graph stays with its plan: its id is part of the key.
+        # What a plan depends on. The graph stays with its plan: its id is part of the key.
+        running = _core.selected_isa(), _core.num_threads(), bound.device
+        key = (tuple(bound.inputs.items()), names, running, id(graph), self._generation)
         return self._compiled.made(
             key, lambda: (self._plan(bound.source, bound.inputs, names, device=bound.device), graph)
         )[0]
@@ -282,6 +284,7 @@ class Network:
         if source is None:
             raise TypeError(f"{self.name}: expected weights as a dict or a path, got None")
         self._parameters = weights.load(source, self.graph.parameters, self.graph.name)
+        self._generation += 1
         self._compiled.clear()
 
     def summary(self) -> report.Summary:

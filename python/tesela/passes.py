@@ -212,7 +212,6 @@ def fuse_gate(graph: Graph) -> Graph:
                 and producer.attributes["activation"] is None
                 and not _extras(producer)
                 and graph.dims[gate] == (*graph.dims[value][:2], 1, 1)
-                and len(graph.inputs) == 1  # of several inputs the batches may differ, and broadcast
                 and _only_use(graph, value)
             ):
                 merged = _taking(producer, mul, gate=gate)
@@ -238,7 +237,6 @@ def fuse_residual(graph: Graph) -> Graph:
                 and producer.attributes["activation"] is None
                 and "residual" not in _extras(producer)
                 and graph.dims[value] == graph.dims[other]
-                and len(graph.inputs) == 1  # of several inputs the batches may differ, and broadcast
                 and position.get(other, -1) < position[value]
                 and _only_use(graph, value)
             ):

@@ -34,7 +34,8 @@ def set_num_threads(threads: int) -> None:
 def max_isa(isa: str) -> Iterator[None]:
     """Within this context, programs are planned for `isa` ("generic", "avx2", "avx512") or less.
 
-    The environment variable TESELA_MAX_ISA does the same for a whole process. Not to be changed by several threads.
+    The environment variable TESELA_MAX_ISA does the same for a whole process. Not to be entered or left
+    while another thread plans: what it plans would be for both.
     """
     before = _core.selected_isa()
     _core.set_max_isa(isa)

@@ -44,6 +44,7 @@ class OnnxNetwork(Network):
         self._plans = Remembered()
         self._by_value = {name for name, given in model.inputs.items() if given.dtype.kind != "f"}
         self._compiled = Remembered()
+        self._generation = 0  # of the parameters: a plan made from earlier ones is not found again
 
     @property
     def name(self) -> str:
@@ -76,7 +77,8 @@ class OnnxNetwork(Network):
         return result
 
     def translation(self, dims: Mapping[str, Dims], values: Mapping[str, np.ndarray]) -> Translation:
-        key = (tuple(dims.items()), tuple((name, v.shape, v.tobytes()) for name, v in values.items()))
+        known = tuple((name, v.shape, v.tobytes()) for name, v in values.items())
+        key = (tuple(dims.items()), known, self._generation)
         return self._plans.made(key, lambda: self._translate(dims, values))
 
     def _translate(self, dims: Mapping[str, Dims], values: Mapping[str, np.ndarray]) -> Translation:
@@ -102,7 +104,7 @@ class OnnxNetwork(Network):
                 raise ValueError(f"{self.name}: expected {name}, which decides sizes, with at most {MOST_VALUES} "
                                  f"elements, got {array.size}")  # fmt: skip
             else:
-                values[name] = array
+                values[name] = array.copy()  # the plan keeps it; the caller may write to his
             expected = self._fixed.get(name, given.dims)
             fits = len(expected) == len(array.shape)
             for axis, n in zip(expected, array.shape, strict=False):
@@ -181,6 +183,7 @@ class OnnxNetwork(Network):
         shapes = {name: Parameter(array.shape) for name, array in self.parameters.items()}
         self._parameters = weights.load(source, shapes, self.name)
         self._changed = True
+        self._generation += 1
         self._plans.clear()
         self._compiled.clear()
 

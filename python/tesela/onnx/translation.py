@@ -269,6 +269,11 @@ class Translation:
         array = np.asarray(value)
         return Value(array.shape, array)
 
+    def readers(self, call: Call) -> set[str]:
+        """The operators that read what this node computes."""
+        computed = set(call.node.output)
+        return {node.op_type for node in self.model.nodes if computed.intersection(node.input)}
+
     def dtype(self, value: Value) -> str:
         return value.array.dtype.name if value.known else self.graph.dtypes[value.name]
 

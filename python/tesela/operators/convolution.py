@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from .. import _core, arguments
 from ..arguments import flat, pair
-from .table import Dims, Operator, activation_arguments, expect_dims
+from .table import Dims, Operator, activation_arguments, expect_dims, expect_rank
 
 
-def _sides(a, weight: Dims):
+def _sides(op: str, a, weight: Dims):
     if len(weight) != 4:
         return (0, 0, 0, 0)  # refused by who is told the shape
-    return flat(arguments.convolution_padding(a["padding"], weight[2:], a["stride"], a["dilation"]))
+    return flat(arguments.convolution_padding(op, a["padding"], weight[2:], a["stride"], a["dilation"]))
 
 
 class Conv2d(Operator, name="conv2d"):
@@ -29,7 +29,7 @@ class Conv2d(Operator, name="conv2d"):
         }
 
     def _dims_and_flops(self, a, x, weight):
-        return _core.conv2d_dims(x, weight, a["stride"], _sides(a, weight), a["dilation"], a["groups"])
+        return _core.conv2d_dims(x, weight, a["stride"], _sides(self.name, a, weight), a["dilation"], a["groups"])
 
     def dims(self, a, x, weight, bias=None, residual=None, gate=None):
         y = tuple(self._dims_and_flops(a, x, weight)[0])
@@ -44,8 +44,8 @@ class Conv2d(Operator, name="conv2d"):
     def lower(self, program, a, x, weight, bias=None, residual=-1, gate=-1):
         return [
             program.conv2d(
-                x, weight, bias, a["stride"], _sides(a, weight.shape), a["dilation"], a["groups"], residual, gate,
-                *activation_arguments(a),
+                x, weight, bias, a["stride"], _sides(self.name, a, weight.shape), a["dilation"], a["groups"],
+                residual, gate, *activation_arguments(a),
             )
         ]  # fmt: skip
 
@@ -67,10 +67,12 @@ class PointwiseDepthwiseConv2d(Operator, name="pointwise_depthwise_conv2d"):
 
     def _layers(self, a, x, pointwise_weight, weight):
         """Sizes and flops of both convolutions."""
-        expect_dims(self.name, "pointwise_weight", pointwise_weight, (*pointwise_weight[:2], 1, 1))
+        expect_rank(self.name, x, 4, "(N, C, H, W)")
+        expect_rank(self.name, weight, 4, "(C, 1, kH, kW)", "weight")
+        expect_dims(self.name, "pointwise_weight", pointwise_weight, (*pointwise_weight[:1], x[1], 1, 1))
         z, first = _core.conv2d_dims(x, pointwise_weight, (1, 1), (0, 0, 0, 0), (1, 1), 1)
-        y, second = _core.conv2d_dims(z, weight, a["stride"], _sides(a, weight), a["dilation"], z[1])
         expect_dims(self.name, "weight", weight, (z[1], 1, *weight[2:]))
+        y, second = _core.conv2d_dims(z, weight, a["stride"], _sides(self.name, a, weight), a["dilation"], z[1])
         return z, tuple(y), first + second
 
     def dims(self, a, x, pointwise_weight, weight, pointwise_bias=None, bias=None):
@@ -85,8 +87,8 @@ class PointwiseDepthwiseConv2d(Operator, name="pointwise_depthwise_conv2d"):
     def lower(self, program, a, x, pointwise_weight, weight, pointwise_bias=None, bias=None):
         return [
             program.pointwise_depthwise_conv2d(
-                x, pointwise_weight, pointwise_bias, weight, bias, a["stride"], _sides(a, weight.shape), a["dilation"],
-                *activation_arguments(a, "pointwise_activation"), *activation_arguments(a),
+                x, pointwise_weight, pointwise_bias, weight, bias, a["stride"], _sides(self.name, a, weight.shape),
+                a["dilation"], *activation_arguments(a, "pointwise_activation"), *activation_arguments(a),
             )
         ]  # fmt: skip
 

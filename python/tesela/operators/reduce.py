@@ -1,4 +1,7 @@
-"""Reductions over any axes, and matmul. axes=None is all of them; integers wrap, float32 is summed in float64."""
+"""Reductions over any axes, and matmul. axes=None is all of them; integers wrap, float32 is summed in float64.
+
+But for reduce_mean over the planes of (N, C, H, W), which is average pooling, in float32 as networks have it.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,8 @@ class Reduce(Operator):
     def lower(self, program, a, x):
         dims = tuple(program.dims(x))
         (y,), axes = self.dims(a, dims), self._axes(a, dims)
-        if self.name == "reduce_mean" and program.dtype(x) == "float32" and len(dims) == 4 and axes == [2, 3]:
+        of_planes = len(dims) == 4 and axes == [2, 3] and 0 not in dims
+        if self.name == "reduce_mean" and program.dtype(x) == "float32" and of_planes:
             windows = [item for n in dims[2:] for item in ([0], [n], [n])]
             return [program.reshape(program.avg_pool2d(x, *windows, 0), y)]
         result = program.reduce(self.name.removeprefix("reduce_"), x, axes, a.get("select_last", False))

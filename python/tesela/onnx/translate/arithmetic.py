@@ -182,7 +182,7 @@ def clip(t: Translation, call: Call, x: Value, low: Value | None = None, high: V
     if x.known:
         return t.fold(call, lambda v: np.clip(v, *(None if math.isinf(a) else a for a in limits)), x)
     op = {(0.0, math.inf): "relu", (0.0, 6.0): "relu6"}.get(limits)
-    if op is not None:
+    if op is not None and t.dtype(x) == "float32":
         return t(op, x)
     for op, limit in zip(("maximum", "minimum"), limits, strict=True):
         x = x if math.isinf(limit) else t(op, x, np.array(limit, t.dtype(x)))
@@ -209,12 +209,29 @@ def binary(t: Translation, call: Call, x: Value, y: Value):
         return t.fold(call, {"Add": np.add, "Mul": np.multiply, "Sub": np.subtract, "Div": _divide}[call.op_type], x, y)
     if call.op_type == "Sub" and y.known:
         y = _negative(t, call, y)
-    elif call.op_type == "Div" and y.known:
+    elif call.op_type == "Div" and y.known and _may_multiply(t, call, y):
         # A multiplication, which is fused and takes blocked values; one more rounding than a division.
-        y = t.fold(call, lambda v: (1 / v.astype(np.float64)).astype(v.dtype), y)
+        y = t.fold(call, _reciprocal, y)
     elif call.op_type in ("Sub", "Div"):
         return t(call.op_type.lower(), x, y)
     return t("add" if call.op_type in ("Add", "Sub") else "mul", x, y)
+
+
+# What an error of one rounding may turn into another number altogether.
+JUMPS = {"Cast", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", "Round", "Sign"}
+
+
+def _reciprocal(y: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", over="ignore"):
+        return (1 / y.astype(np.float64)).astype(np.float32)
+
+
+def _may_multiply(t: Translation, call: Call, y: Value) -> bool:
+    """Whether dividing by y may become multiplying: y's reciprocals are normal numbers, and no reader jumps."""
+    if y.array.dtype.kind != "f":
+        return False
+    size = np.abs(_reciprocal(y.array))
+    return bool(np.all((size >= np.finfo(np.float32).tiny) & (size < np.inf))) and not JUMPS & t.readers(call)
 
 
 def _check_divisor(call: Call, y: Value) -> None:
@@ -231,7 +248,9 @@ def _divide(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _negative(t: Translation, call: Call, x: Value) -> Value:
-    return t.fold(call, np.negative, x) if x.known else t("mul", x, np.float32(-1.0))
+    if x.known:
+        return t.fold(call, np.negative, x)
+    return t("mul", x, np.float32(-1.0)) if t.dtype(x) == "float32" else t("neg", x)
 
 
 @translates("Neg")

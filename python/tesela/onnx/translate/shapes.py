@@ -76,7 +76,7 @@ def gather(t: Translation, call: Call, x: Value, indices: Value):
     if x.known and indices.known:
         t.reserve(x.dims[:axis] + indices.dims + x.dims[axis + 1 :], x.array.dtype, call.what)
         return t.fold(call, lambda v, i: np.take(v, i, axis), x, indices)
-    return t("gather", x, indices, axis=axis)
+    return t("gather", x, t.as_dtype(indices, "int64"), axis=axis)
 
 
 @translates("Slice")

@@ -10,7 +10,7 @@ from .layout import padded, pads
 
 @exports("conv2d")
 def _conv2d(w, a, x, weight, bias="", residual=None, gate=None):
-    sides = convolution_padding(a["padding"], w.dims[weight][2:], a["stride"], a["dilation"])
+    sides = convolution_padding("conv2d", a["padding"], w.dims[weight][2:], a["stride"], a["dilation"])
     y = w(
         "Conv", x, weight, bias,
         strides=a["stride"], pads=pads(sides), dilations=a["dilation"], group=a["groups"],
