@@ -590,7 +590,7 @@ def strassen_magnitude(x: np.ndarray, weight: np.ndarray, isa: str) -> np.ndarra
 def test_strassen(case, epilogue, isa, planned):
     bias, residual, activation = EPILOGUES[epilogue]
     arrays, expected, _ = real_problem(case, bias, residual, activation)
-    plan = planned(case.op, arrays, {**case.arguments, "activation": activation}, "default")
+    plan = planned(case.op, arrays, {**case.arguments, "activation": activation}, "default", "strassen")
     assert "strassen" in plan.algorithms
     magnitude = strassen_magnitude(arrays["x"], arrays["weight"], isa)
     magnitude += np.abs(arrays["residual"]) if residual else 0
@@ -607,10 +607,10 @@ def test_strassen_is_exact_on_integers(case, isa, planned):
     for bias, residual, activation in EPILOGUES:
         arrays, expected = integer_problem(case, bias, residual, activation)
         attributes = {**case.arguments, "activation": activation}
-        np.testing.assert_array_equal(*planned(case.op, arrays, attributes, "default").run(), expected)
+        np.testing.assert_array_equal(*planned(case.op, arrays, attributes, "default", "strassen").run(), expected)
         gated = {**arrays, "gate": np.random.default_rng(5).integers(-2, 3, (*expected.shape[:2], 1, 1), np.int8)}
         gated["gate"] = gated["gate"].astype(np.float32)
-        plan = planned(case.op, gated, attributes, "default")
+        plan = planned(case.op, gated, attributes, "default", "strassen")
         assert "strassen" in plan.algorithms
         np.testing.assert_array_equal(*plan.run(), compute(case, gated, activation=activation)[0].astype(np.float32))
 
@@ -620,9 +620,17 @@ def test_strassen_gives_the_same_bits_for_any_number_of_threads(case, isa, plann
     arrays, results = case.arrays(np.random.default_rng(3)), []
     for threads in (1, 2, 3, 8):
         set_num_threads(threads)  # the work is cut for as many
-        results += planned(case.op, arrays, case.arguments, "default").run(threads)
+        results += planned(case.op, arrays, case.arguments, "default", "strassen").run(threads)
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.parametrize("case", STRASSEN, ids=ids)
+def test_strassen_comes_after_direct_sums_where_it_is_slower(case, isa, planned):
+    (algorithm,) = set(
+        planned(case.op, case.arrays(np.random.default_rng(0)), case.arguments, "default").algorithms
+    ) & {"strassen", "pointwise"}
+    assert algorithm == ("pointwise" if isa == "avx2" else "strassen")
 
 
 def test_few_channels_of_transposed_convolution_join_their_phases(planned):

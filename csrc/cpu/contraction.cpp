@@ -6,12 +6,17 @@ int64_t rows_per_task(int64_t rows, int64_t problems, int64_t threads) {
   const int64_t tile = kernels().tile_rows;
   const int64_t wanted_tasks = std::max<int64_t>(1, 4 * threads / std::max<int64_t>(problems, 1));
   const int64_t even = round_up(ceil_div(rows, wanted_tasks), tile);
-  return std::clamp(even, std::min(4 * tile, max_task_rows), max_task_rows);
+  return std::clamp(even, min_task_rows / tile * tile, max_task_rows);
 }
 
 int64_t panel_parts(int64_t row_tasks, int64_t panels, int64_t threads) {
-  const int64_t wanted = threads > 1 ? 2 * threads : 1;
-  return std::clamp<int64_t>(wanted / std::max<int64_t>(row_tasks, 1), 1, std::max<int64_t>(panels / 4, 1));
+  if (threads == 1 || row_tasks < 1) return 1;
+  const int64_t most = std::max<int64_t>(panels / 4, 1);
+  int64_t parts = std::clamp<int64_t>(2 * threads / row_tasks, 1, most);
+  // Three tasks keep two threads as long as four do: up to a tenth of their time may pass in waiting for the last.
+  const auto waits = [&](int64_t tasks) { return 10 * (round_up(tasks, threads) - tasks) > tasks; };
+  while (parts < most && waits(row_tasks * parts)) ++parts;
+  return parts;
 }
 
 void append_tasks(std::vector<ContractionTask>& tasks, int32_t problem, int64_t rows, int64_t unit, int64_t task_rows,

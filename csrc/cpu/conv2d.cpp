@@ -201,11 +201,12 @@ std::vector<Candidate> candidates_of(const Conv2dLayer& r, Accuracy accuracy, Pr
       continue;
     }
     if (is_grouped_by_vector(s)) all.push_back({grouped_algorithm(s), plan_grouped});
-    if (accuracy != Accuracy::strict && !bfloat16 && suits_strassen(s)) {
-      all.push_back({"strassen", [](const auto&... to) { return plan_strassen(to...); }});
-    }
     all.push_back(
         {direct_algorithm(s, bfloat16), [bfloat16](const auto&... to) { return plan_direct(to..., bfloat16); }});
+    if (accuracy != Accuracy::strict && !bfloat16 && suits_strassen(s)) {
+      const Candidate strassen{"strassen", [](const auto&... to) { return plan_strassen(to...); }};
+      all.insert(all.end() - prefers_strassen(), strassen);
+    }
   }
   return all;
 }
@@ -254,7 +255,9 @@ TensorId CpuBackend::gated_conv2d(Program& program, TensorId x, const Conv2dShap
     return Backend::gated_conv2d(program, x, s, weight, bias, gate, residual, activation);
   }
   std::vector<std::string> algorithms{direct_algorithm(s, false)};
-  if (program.accuracy() != Accuracy::strict && suits_strassen(s)) algorithms.insert(algorithms.begin(), "strassen");
+  if (program.accuracy() != Accuracy::strict && suits_strassen(s)) {
+    algorithms.insert(algorithms.end() - prefers_strassen(), "strassen");
+  }
   const bool strassen = algorithms[program.choose(algorithms)] == "strassen";
   std::vector<TensorId> inputs{x};
   if (residual >= 0) inputs.push_back(residual);

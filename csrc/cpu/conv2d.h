@@ -39,8 +39,9 @@ std::vector<Phase> phases_of(const Conv2dShape& s);
 
 // Whether x is read in place. Planes of a few pixels give a tile too few rows; packing joins those of several images.
 bool is_pointwise(const Conv2dShape& s);
-// Whether a 1x1 convolution is estimated to be faster by Strassen's algorithm than by direct sums.
+// Whether Strassen's algorithm saves enough of a 1x1 convolution's products, and whether it comes before direct sums.
 bool suits_strassen(const Conv2dShape& s);
+bool prefers_strassen();
 std::unique_ptr<Plan> plan_strassen(const Conv2dLayer& r, const TensorSpec& x, const TensorSpec& y, bool has_residual,
                                     bool has_gate = false);
 

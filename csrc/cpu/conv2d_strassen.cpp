@@ -20,6 +20,10 @@ bool suits_strassen(const Conv2dShape& s) {
   return faster && s.N * s.OH * s.OW >= 2 * products_per_weight * 7 / 4;
 }
 
+// Not with AVX2, unless it is measured (compile's `tune`): the smaller tile reaches its peak by direct sums, and a Zen
+// 3, whose L2 of 512 KB has no room for the sums beside seven matrices of weights, takes 0.93 to 1.12 times as long.
+bool prefers_strassen() { return kernels().lanes != 8; }
+
 // Seven matrices of sums, each (width, half, 16), for the panels [panel, panel + 2 * width).
 static void pack_sums(float* to, const float* weight, int64_t IC, int64_t panel, int64_t width) {
   const int64_t half = IC / 2, matrix = width * half * 16;
