@@ -1,6 +1,6 @@
 """Writes what was measured into the documents, from the records in bench/results: python -m bench.report.
 
-docs/performance.md with its figures, the table in README.md, and the line "// Measured:" in the kernels that have
+docs/performance.md with its figures, the tables in README.md, and the line "// Measured:" in the kernels that have
 layers in a record.
 """
 
@@ -245,8 +245,8 @@ def write(root: Path) -> None:
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"README.md: expected the markers {BEGIN} and {END}")
-    latest = max(records, key=lambda record: record["date"], default=None)
-    table = NOTHING if latest is None else short_table(latest)
+    tables_by_isa = [short_table(record) for record in sorted(records, key=lambda r: r["build"]["isa"], reverse=True)]
+    table = "\n".join(tables_by_isa) or NOTHING
     with_layers = [
         (record["date"], path.with_name("layers.json"), record)
         for path, record in zip(paths, records, strict=True)
