@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <limits>
 #include <mutex>
 #include <string>
@@ -115,6 +116,17 @@ void Program::release(Context* context) {
   idle_.push_back(context);
 }
 
+// What a step has to refuse is in the data, an index that is none: the operator says which, this names the layer.
+template <class Step, class Run>
+static void in_layer(const Step& step, const Run& run) {
+  try {
+    run();
+  } catch (const ShapeError& error) {
+    if (step.name == step.op) throw;
+    throw ShapeError("layer '" + step.name + "': " + error.what());
+  }
+}
+
 void Program::execute(Context& context, Team& team, double* seconds, void* stream) {
   using clock = std::chrono::steady_clock;
   Execution execution;
@@ -129,12 +141,7 @@ void Program::execute(Context& context, Team& team, double* seconds, void* strea
       if (seconds) seconds += steps_[s].each->step_count();
       continue;
     }
-    try {
-      steps_[s].plan->run(context.inputs[s].data(), context.outputs[s].data(), execution);
-    } catch (const ShapeError& error) {  // an index in the data that is none; the operator says which
-      if (steps_[s].name == steps_[s].op) throw;
-      throw ShapeError("layer '" + steps_[s].name + "': " + error.what());
-    }
+    in_layer(steps_[s], [&] { steps_[s].plan->run(context.inputs[s].data(), context.outputs[s].data(), execution); });
     if (seconds) {
       backend_.wait(execution.stream);
       *seconds++ += std::chrono::duration<double>(clock::now() - start).count();
@@ -194,13 +201,13 @@ void Program::execute_each_image(Context& context, size_t s, Team& team, double*
   };
   std::mutex failing;
   int64_t failed = images;
-  std::string why;
+  std::exception_ptr error;
   const auto try_to_run = [&](int64_t image, int worker, Team& by, double* spent) {
     try {
       run(image, worker, by, spent);
-    } catch (const ShapeError& error) {
+    } catch (...) {
       std::lock_guard lock(failing);
-      if (image < failed) failed = image, why = error.what();
+      if (image < failed) failed = image, error = std::current_exception();
     }
   };
   const size_t count = each.step_count();
@@ -211,7 +218,11 @@ void Program::execute_each_image(Context& context, size_t s, Team& team, double*
   });
   for (size_t i = 0; i < spent.size(); ++i) seconds[i % count] += spent[i] / team.size();
   for (int64_t image = apart; image < images; ++image) try_to_run(image, 0, team, seconds);
-  if (failed < images) throw ShapeError("image " + std::to_string(failed) + " by itself: " + why);
+  try {
+    if (error) std::rethrow_exception(error);
+  } catch (const ShapeError& refused) {
+    throw ShapeError("image " + std::to_string(failed) + " by itself: " + refused.what());
+  }
 }
 
 // Resolves the operands of every step, given those of the program. Arrays that the steps cannot use where they lie have
@@ -362,7 +373,8 @@ void Program::throw_noted(Context& context, void* stream) const {
   for (size_t s = 0; s < steps_.size(); ++s) {
     if (!steps_[s].plan || !steps_[s].plan->notes_errors()) continue;
     backend_.wait(stream);
-    steps_[s].plan->throw_noted(context.inputs[s].data(), context.outputs[s].data(), execution);
+    in_layer(steps_[s],
+             [&] { steps_[s].plan->throw_noted(context.inputs[s].data(), context.outputs[s].data(), execution); });
   }
 }
 

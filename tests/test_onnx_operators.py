@@ -11,7 +11,7 @@ import tesela as ts
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 from onnx import TensorProto, helper  # noqa: E402
-from onnx_mutation import node, tensor  # noqa: E402
+from onnx_mutation import branch, node, tensor  # noqa: E402
 
 KINDS = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "uint8": TensorProto.UINT8, "int8": TensorProto.INT8}
 
@@ -337,14 +337,41 @@ def test_a_computed_integer_is_divided_by_a_known_one():
     agrees(nodes, {"x": x(64, 40)}, [tensor(4, "w", np.int64)], integers)
 
 
+def branches(*nodes):
+    """An If on a known condition that comes to these nodes, which make "y"."""
+    return node("If", ["yes"], then_branch=branch(nodes, "y"), else_branch=branch([node("Identity", ["x"])], "y"))
+
+
+QUOTIENT = node("Div", ["x", "d"], ["q"])
+ROUNDED_DOWN = {  # how a quotient comes to be rounded
+    "floor": [QUOTIENT, node("Floor", ["q"])],
+    "after others": [QUOTIENT, node("Identity", ["q"], ["r"]), node("Abs", ["r"], ["s"]), node("Floor", ["s"])],
+    "after a product": [QUOTIENT, node("Mul", ["q", "d"], ["r"]), node("Floor", ["r"])],
+    "in a branch": [QUOTIENT, branches(node("Floor", ["q"]))],
+    "all in a branch": [branches(QUOTIENT, node("Floor", ["q"]))],
+    "quantized": [QUOTIENT, node("QuantizeLinear", ["q", "scale"], ["r"]), node("DequantizeLinear", ["r", "scale"])],
+    "result": [node("Div", ["x", "d"])],
+}
+
+
+@pytest.mark.parametrize("form", ROUNDED_DOWN)
 @pytest.mark.parametrize("divisor", [41, 47, 55, 1e38])
-def test_a_quotient_that_is_rounded_down_is_a_quotient(divisor):
+def test_a_quotient_is_not_a_product_where_that_would_show(form, divisor):
     """41 times the nearest to 1/41 is less than one; the reciprocal of 1e38 is no normal number."""
     given = np.arange(-300, 300) * np.float64(divisor)
     given = given[np.abs(given) < 3e38].astype(np.float32)[None]
-    agrees([node("Div", ["x", "d"], ["q"]), node("Floor", ["q"])], {"x": given}, [tensor(divisor, "d")], relative=0)
-    if divisor > 1e37:
-        agrees([node("Div", ["x", "d"])], {"x": given}, [tensor(divisor, "d")], relative=1e-7)
+    constants = [tensor(divisor, "d"), tensor(2, "scale"), tensor(True, "yes", np.bool_)]
+    agrees(ROUNDED_DOWN[form], {"x": given}, constants, relative=0)
+
+
+def test_a_quotient_is_a_product_where_it_is_multiplied():
+    """The gate of MobileNet v3, x * (relu6(x + 3) / 6), and a divisor that is a power of two."""
+    gate = [node("Add", ["x", "three"], ["a"]), node("Clip", ["a", "zero", "six"], ["b"]),
+            node("Div", ["b", "six"], ["c"]), node("Mul", ["x", "c"], ["g"]), node("Div", ["g", "four"])]  # fmt: skip
+    constants = [tensor(value, name) for name, value in {"three": 3, "zero": 0, "six": 6, "four": 4}.items()]
+    proto = model(gate, {"x": x(2, 3)}, constants, [("y", TensorProto.FLOAT)])
+    assert "div" not in [node.op for node in ts.onnx.load(proto.SerializeToString()).graph.nodes]
+    agrees(gate, {"x": x(2, 3)}, constants)
 
 
 def test_places_of_32_bits_and_integers_without_the_negative():

@@ -321,7 +321,8 @@ def test_cases_reach_every_algorithm(accuracy, algorithms, isa, planned):
     for case in [*CONV2D, *CONV_TRANSPOSE2D]:
         arrays = {operand: np.zeros(shape, np.float32) for operand, shape in case.operands.items()}
         reached.update(planned(case.op, arrays, case.arguments, accuracy).algorithms)
-    assert set(reached) - {"to blocked", "to plain", "plain"} == set(algorithms)
+    algorithms = set(algorithms) - ({"strassen"} if isa == "avx2" else set())  # there direct sums come first
+    assert set(reached) - {"to blocked", "to plain", "plain"} == algorithms
     assert min(reached[algorithm] for algorithm in algorithms) >= 2
 
 

@@ -2,20 +2,28 @@
 
 namespace tesela::cpu {
 
-int64_t rows_per_task(int64_t rows, int64_t problems, int64_t threads) {
+// Of the panels: each is to be worth the reading of its rows.
+static int64_t most_parts(int64_t panels) { return std::max<int64_t>(panels / 4, 1); }
+
+int64_t rows_per_task(int64_t rows, int64_t panels, int64_t problems, int64_t threads) {
   const int64_t tile = kernels().tile_rows;
   const int64_t wanted_tasks = std::max<int64_t>(1, 4 * threads / std::max<int64_t>(problems, 1));
   const int64_t even = round_up(ceil_div(rows, wanted_tasks), tile);
-  return std::clamp(even, min_task_rows / tile * tile, max_task_rows);
+  const int64_t tall = min_task_rows / tile * tile, most_tasks = problems * ceil_div(rows, tall) * most_parts(panels);
+  return std::clamp(even, most_tasks >= threads ? tall : std::min(4 * tile, max_task_rows), max_task_rows);
 }
 
 int64_t panel_parts(int64_t row_tasks, int64_t panels, int64_t threads) {
   if (threads == 1 || row_tasks < 1) return 1;
-  const int64_t most = std::max<int64_t>(panels / 4, 1);
-  int64_t parts = std::clamp<int64_t>(2 * threads / row_tasks, 1, most);
-  // Three tasks keep two threads as long as four do: up to a tenth of their time may pass in waiting for the last.
-  const auto waits = [&](int64_t tasks) { return 10 * (round_up(tasks, threads) - tasks) > tasks; };
-  while (parts < most && waits(row_tasks * parts)) ++parts;
+  const int64_t most = most_parts(panels), wanted = std::clamp<int64_t>(2 * threads / row_tasks, 1, most);
+  // Three tasks keep two threads as long as four do: the last thread may end a tenth later than it could.
+  const auto longest = [&](int64_t parts) { return ceil_div(row_tasks * parts, threads) * ceil_div(panels, parts); };
+  int64_t least = longest(1);
+  for (int64_t parts = 2; parts <= most; ++parts) least = std::min(least, longest(parts));
+  const auto fits = [&](int64_t parts) { return 10 * longest(parts) <= 11 * least; };
+  if (fits(wanted)) return wanted;
+  int64_t parts = 1;
+  while (!fits(parts)) ++parts;
   return parts;
 }
 

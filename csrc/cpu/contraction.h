@@ -22,12 +22,12 @@ inline constexpr int64_t default_kc = 256;
 inline int64_t sliced_kc() { return kernels().lanes == 16 ? 2 * default_kc : default_kc; }
 // Rows per task: max_task_rows x default_kc packed floats take 192 KB, within half of a 512 KB L2.
 inline constexpr int64_t max_task_rows = 192;
-// Rows that weights must be used for, once they are in L1: four of AVX-512's tiles, a plane of 7 x 7.
+// Rows that weights are to be used for, once they are in L1: four of AVX-512's tiles, a plane of 7 x 7.
 inline constexpr int64_t min_task_rows = 56;
 
 // Rows of one task, given how many there are of one problem. Several tasks a thread, so that the last to finish is not
 // late by much, but tall ones: each task reads all its weights again.
-int64_t rows_per_task(int64_t rows, int64_t problems, int64_t threads);
+int64_t rows_per_task(int64_t rows, int64_t panels, int64_t problems, int64_t threads);
 
 // Into how many parts to share out the panels when there are few tasks of rows, or the threads would not end together:
 // each part packs its rows again.

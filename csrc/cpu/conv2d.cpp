@@ -145,7 +145,7 @@ std::unique_ptr<Plan> plan_direct(const Conv2dLayer& r, const TensorSpec& x, con
       });
       to += run.panels * problem.panel_stride;
       const int64_t plane = phase.rows_h * phase.rows_w, rows = s.N * plane;
-      const int64_t task_rows = rows_per_task(rows, problem_count, threads);
+      const int64_t task_rows = rows_per_task(rows, run.panels, problem_count, threads);
       const int64_t unit = pointwise ? plane : rows;
       const int64_t parts =
           panel_parts(rows / std::max<int64_t>(unit, 1) * ceil_div(unit, task_rows), run.panels, threads);

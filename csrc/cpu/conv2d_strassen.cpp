@@ -70,7 +70,7 @@ std::unique_ptr<Plan> plan_strassen(const Conv2dLayer& r, const TensorSpec& x, c
   problem.rows_w = ceil_div(s.OW, stretches);
   problem.rows_h = s.OH / 2 * stretches;
   const int64_t rows = s.N * problem.rows_h;
-  const int64_t wanted = std::min(fitting, rows_per_task(s.N * s.OH * s.OW, 1, threads) / 2);
+  const int64_t wanted = std::min(fitting, rows_per_task(s.N * s.OH * s.OW, y.blocks(), 1, threads) / 2);
   const int64_t task_rows = std::max<int64_t>(wanted / problem.rows_w, 1);
   const int64_t parts = rows < 4 * threads ? std::min(threads, sides) : 1;
   append_tasks(data.tasks, 0, rows, problem.rows_h, task_rows, sides, parts);

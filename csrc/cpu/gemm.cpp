@@ -30,7 +30,8 @@ int64_t cut(const GemmShape& s, ContractionArgs& args, ContractionData& data) {
   problem.panel_stride = s.K * 16;
   problem.panels = args.total_panels;
   problem.w = data.weights.data();
-  const int64_t task_rows = std::min(rows_per_task(s.M, 1, planning_threads()), std::max<int64_t>(s.M, 1));
+  const int64_t task_rows =
+      std::min(rows_per_task(s.M, problem.panels, 1, planning_threads()), std::max<int64_t>(s.M, 1));
   if (s.M <= kernels().tile_rows) args.kc = std::max<int64_t>(round_up(s.K, 16), 16);
   if (s.M > 0) {
     const int64_t parts = panel_parts(ceil_div(s.M, task_rows), problem.panels, planning_threads());

@@ -38,11 +38,14 @@ def search(
         raise ValueError(f"search: expected metric as one of {', '.join(map(repr, METRICS))}, got {metric!r}")
     if not 1 <= integer("search", "k", k) <= len(database):
         raise ValueError(f"search: expected k from 1 to the {len(database)} rows of the database, got {k}")
+    # Squares of differences are summed in float32; vectors of unit length are what cosine compares.
+    most = np.finfo(np.float32).max
+    most = most if metric == "cosine" else np.sqrt(most / (4 * queries.shape[1]))
     for name, rows in (("queries", queries), ("database", database)):
-        finite = np.isfinite(rows.min(axis=1)) & np.isfinite(rows.max(axis=1))  # a NaN is both
-        if not finite.all():
-            raise ValueError(f"search: expected {name} of finite numbers, got NaN or infinity in row "
-                             f"{int(finite.argmin())}")  # fmt: skip
+        fits = np.maximum(-rows.min(axis=1), rows.max(axis=1)) <= most  # a NaN is neither
+        if not fits.all():
+            raise ValueError(f"search: expected {name} of finite numbers up to {most:.2g}, got NaN, infinity or more "
+                             f"in row {int(fits.argmin())}")  # fmt: skip
     if metric == "cosine":
         queries, database = _unit(queries), _unit(database)
     elif metric == "l2":

@@ -26,7 +26,10 @@ def num_threads() -> int:
 
 
 def set_num_threads(threads: int) -> None:
-    """Sets num_threads() for the whole process; 0 returns to the default. Results do not change, bit for bit."""
+    """Sets num_threads() for the whole process; 0 returns to the default. Results do not change, bit for bit.
+
+    A network that is called again is planned again, for its work is cut for that many threads.
+    """
     _core.set_num_threads(integer("set_num_threads", "threads", threads))
 
 

@@ -8,7 +8,7 @@ computed by the graph. Memory is asked for before it is taken: see Translation.r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -107,6 +107,15 @@ class Call:
 
     def error(self, expected: str) -> ValueError:
         return ValueError(f"{self.what}: {expected}")
+
+
+def _read_by(node: NodeProto) -> Iterator[str]:
+    """The values that a node reads, in its branches too."""
+    yield from node.input
+    for attribute in node.attribute:
+        yield from (output.name for output in attribute.g.output)
+        for inner in attribute.g.node:
+            yield from _read_by(inner)
 
 
 class Translation:
@@ -269,10 +278,24 @@ class Translation:
         array = np.asarray(value)
         return Value(array.shape, array)
 
-    def readers(self, call: Call) -> set[str]:
-        """The operators that read what this node computes."""
+    def only_multiplied(self, call: Call) -> bool:
+        """Whether products, with weights or other computed values, are all that is made of what a node computes."""
         computed = set(call.node.output)
-        return {node.op_type for node in self.model.nodes if computed.intersection(node.input)}
+        readers = [node for node in self.model.nodes if not computed.isdisjoint(_read_by(node))]
+        return (
+            bool(readers)  # of a branch's node none is found
+            and computed.isdisjoint(self.model.outputs)
+            and all(
+                node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")
+                or (node.op_type == "Mul" and not any(self._is_constant(name) for name in node.input))
+                for node in readers
+            )
+        )
+
+    def _is_constant(self, name: str) -> bool:
+        if name in self.values:
+            return self.values[name].known
+        return any(name in node.output for node in self.model.nodes if node.op_type == "Constant")
 
     def dtype(self, value: Value) -> str:
         return value.array.dtype.name if value.known else self.graph.dtypes[value.name]

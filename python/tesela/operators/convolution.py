@@ -69,6 +69,7 @@ class PointwiseDepthwiseConv2d(Operator, name="pointwise_depthwise_conv2d"):
         """Sizes and flops of both convolutions."""
         expect_rank(self.name, x, 4, "(N, C, H, W)")
         expect_rank(self.name, weight, 4, "(C, 1, kH, kW)", "weight")
+        expect_rank(self.name, pointwise_weight, 4, "(OC, C, 1, 1)", "pointwise_weight")
         expect_dims(self.name, "pointwise_weight", pointwise_weight, (*pointwise_weight[:1], x[1], 1, 1))
         z, first = _core.conv2d_dims(x, pointwise_weight, (1, 1), (0, 0, 0, 0), (1, 1), 1)
         expect_dims(self.name, "weight", weight, (z[1], 1, *weight[2:]))

@@ -217,21 +217,26 @@ def binary(t: Translation, call: Call, x: Value, y: Value):
     return t("add" if call.op_type in ("Add", "Sub") else "mul", x, y)
 
 
-# What an error of one rounding may turn into another number altogether.
-JUMPS = {"Cast", "Ceil", "Equal", "Floor", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Mod", "Round", "Sign"}
-
-
 def _reciprocal(y: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore", over="ignore"):
         return (1 / y.astype(np.float64)).astype(np.float32)
 
 
 def _may_multiply(t: Translation, call: Call, y: Value) -> bool:
-    """Whether dividing by y may become multiplying: y's reciprocals are normal numbers, and no reader jumps."""
+    """Whether dividing by y may become multiplying, with one rounding more: never where that would be seen as a jump.
+
+    x / 55 is rounded down for places of a grid, or compared. So y is a power of two, whose reciprocal is exact, or
+    nothing but products is made of the quotient.
+    """
     if y.array.dtype.kind != "f":
         return False
     size = np.abs(_reciprocal(y.array))
-    return bool(np.all((size >= np.finfo(np.float32).tiny) & (size < np.inf))) and not JUMPS & t.readers(call)
+    if not np.all((size >= np.finfo(np.float32).tiny) & (size < np.inf)):
+        return False
+    powers_of_two = bool(np.all(np.frexp(size)[0] == 0.5)) and np.array_equal(
+        size, 1 / np.abs(y.array.astype(np.float64))
+    )
+    return powers_of_two or t.only_multiplied(call)
 
 
 def _check_divisor(call: Call, y: Value) -> None:
